@@ -1,0 +1,3 @@
+"""rs: a BGP route server and route reflector."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,57 @@
+"""Extension modules only; every other fact about the project is in pyproject.toml."""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# RS_BUILD picks one named build; there are no other build switches.
+MODE = os.environ.get("RS_BUILD", "release")
+CFLAGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-fno-strict-aliasing"]
+LDFLAGS: list[str] = []
+MACROS: list[tuple[str, str | None]] = []
+DIRECTIVES: dict[str, object] = {
+    "language_level": 3,
+    "auto_pickle": False,  # no __reduce_cython__ on every class
+    "autotestdict": False,  # no __test__ in every module
+    "embedsignature": True,
+    "embedsignature.format": "python",
+    "cdivision": True,  # sizes are unsigned; a C division is what is meant
+}
+
+if MODE == "release":
+    CFLAGS += ["-O3", "-g1"]
+elif MODE == "debug":  # adds None checks; -O0 for gdb
+    CFLAGS += ["-O0", "-g3", "-UNDEBUG"]
+    DIRECTIVES["nonecheck"] = True
+elif MODE == "trace":  # coverage.py over .pyx
+    CFLAGS += ["-O0", "-g1"]
+    DIRECTIVES["linetrace"] = True
+    MACROS += [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
+elif MODE == "asan":
+    CFLAGS += ["-O1", "-g3", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
+    LDFLAGS += ["-fsanitize=address,undefined"]
+else:
+    raise SystemExit(f"RS_BUILD={MODE!r}: want release, debug, trace or asan")
+
+FASTPATH = Path("rs/_fastpath")
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                ".".join(path.with_suffix("").parts),
+                [str(path)],
+                define_macros=MACROS,
+                extra_compile_args=CFLAGS,
+                extra_link_args=LDFLAGS,
+            )
+            for path in sorted(FASTPATH.glob("*.pyx"))
+        ],
+        compiler_directives=DIRECTIVES,
+        annotate=True,  # rs/_fastpath/*.html, read by tests/test_source.py
+        # A wheel built in another mode must not reuse this mode's objects.
+        force=MODE != "release",
+    )
+)
