@@ -77,7 +77,7 @@ cdef uint32_t blob_alloc(blob_t *b, uint32_t n) except 0 nogil:
         return h
     if b.top + g > b.cap:
         cap = b.cap + (b.cap >> 1) + g
-        if cap > 0xFFFFFFFF:
+        if (cap >> 32) != 0:
             with gil:
                 raise MemoryError("a byte store is full: 32 GiB")
         base = <uint8_t *>realloc(b.base, cap << 3)
