@@ -5,6 +5,10 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from rs._fastpath.arena cimport blob_at, blob_t, slab_at, slab_t
 from rs._fastpath.types cimport attrset_t, nexthop_t
 
+# Called with a set that nobody refers to any more, before its handle is freed: caches keyed by
+# handle drop their entry. The set can still be read; it must not be referenced again.
+ctypedef void (*release_fn)(void *ctx, uint32_t h) noexcept nogil
+
 cdef class AttrTable:
     """Every attribute set in use, each once; owns the sets, their wire bytes and the next hops.
 
@@ -17,19 +21,22 @@ cdef class AttrTable:
     cdef slab_t hops            # nexthop_t
     cdef uint64_t *index        # open addressing: hash << 32 | set handle, 0 = empty
     cdef uint32_t index_cap     # power of two
-    cdef uint32_t index_used    # occupied slots, tombstones included
+    cdef uint32_t index_used    # occupied slots
     cdef uint32_t *hop_index    # open addressing: next-hop handle, 0 = empty
     cdef uint32_t hop_cap       # power of two
     cdef uint64_t seed          # random per table: hash floods find nothing
     cdef object metric_of       # callable(next hop as text) -> int, or None: every hop reachable at 0
     cdef uint64_t hits          # lookups answered without parsing
     cdef uint64_t misses        # sets parsed and interned
+    cdef release_fn on_release  # NULL: nobody asks to be told
+    cdef void *release_ctx      # passed to on_release; borrowed
 
     cdef uint32_t lookup(self, const uint8_t *a, uint32_t a_len, const uint8_t *b, uint32_t b_len,
                          const uint8_t *nh, uint32_t nh_len, bint classic) noexcept nogil
     cdef uint32_t intern(self, const uint8_t *wire, uint32_t n, const uint8_t *nh, uint32_t nh_len,
                          bint classic) except 0 nogil
     cdef void release(self, uint32_t h) noexcept nogil
+    cdef attrset_t *known(self, uint32_t h) except NULL
 
     cdef inline attrset_t *at(self, uint32_t h) noexcept nogil:
         return <attrset_t *>slab_at(&self.sets, h)

@@ -1,0 +1,200 @@
+"""Attribute dicts to canonical attribute blocks.
+
+In: an attribute dict, from a test or for a locally originated route. Out: the canonical bytes
+(see attrset_t in types.pxd) and the next hop, for AttrTable.intern. Python speed is enough here:
+nothing received from a peer comes this way. The way back is AttrTable.describe.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from rs._fastpath.text cimport parse_addr
+from rs._fastpath.types cimport (
+    AFLAG_EXT_LEN,
+    AFLAG_OPTIONAL,
+    AFLAG_PARTIAL,
+    AFLAG_TRANSITIVE,
+    ATTR_AGGREGATOR,
+    ATTR_AIGP,
+    ATTR_AS4_AGGREGATOR,
+    ATTR_AS4_PATH,
+    ATTR_AS_PATH,
+    ATTR_ATOMIC_AGGREGATE,
+    ATTR_CLUSTER_LIST,
+    ATTR_COMMUNITIES,
+    ATTR_EXT_COMMUNITIES,
+    ATTR_LARGE_COMMUNITY,
+    ATTR_LOCAL_PREF,
+    ATTR_MED,
+    ATTR_MP_REACH,
+    ATTR_MP_UNREACH,
+    ATTR_NEXT_HOP,
+    ATTR_ORIGIN,
+    ATTR_ORIGINATOR_ID,
+    ATTR_OTC,
+    FAM_IPV4,
+    FAM_IPV6,
+    SEG_CONFED_SEQUENCE,
+    SEG_CONFED_SET,
+    SEG_SEQUENCE,
+    SEG_SET,
+)
+
+
+cdef bytes u32(object v):
+    return int(v).to_bytes(4, "big")
+
+
+cdef bytes ipv4(object text):
+    cdef uint8_t addr[16]
+    if parse_addr(text, addr) != 4:
+        raise ValueError(f"{text!r} is not an IPv4 address")
+    return addr[:4]
+
+
+cdef bytes encode_path(object segments):
+    cdef list out = []
+    for kind, asns in segments:
+        if kind not in (SEG_SET, SEG_SEQUENCE, SEG_CONFED_SEQUENCE, SEG_CONFED_SET):
+            raise ValueError(f"segment type {kind!r} is not 1 to 4")
+        if not 1 <= len(asns) <= 255:
+            raise ValueError(f"a segment has 1 to 255 AS numbers, not {len(asns)}")
+        if 0 in asns:
+            raise ValueError("AS 0 in the path")
+        out.append(bytes((kind, len(asns))) + b"".join([u32(asn) for asn in asns]))
+    return b"".join(out)
+
+
+cdef bytes encode_origin(object v):
+    if v not in (0, 1, 2):
+        raise ValueError(f"{v!r} is not 0, 1 or 2")
+    return bytes((v,))
+
+
+cdef bytes encode_ext(object items):
+    for item in items:
+        if len(item) != 8:
+            raise ValueError(f"{item!r} has not 8 octets")
+    return b"".join(items)
+
+
+cdef bytes encode_large(object items):
+    # RFC 8092 3: a repeated value is dropped.
+    return b"".join([b"".join([u32(part) for part in (a, b, c)])
+                     for a, b, c in dict.fromkeys(map(tuple, items))])
+
+
+cdef bytes filled(bytes value):
+    if not value:
+        raise ValueError("is empty; leave the key away instead")
+    return value
+
+
+cdef bytes encode_value(uint32_t type_, object v):
+    """Return the value of one attribute; ValueError and its kin for what cannot be encoded."""
+    if type_ == ATTR_ORIGIN:
+        return encode_origin(v)
+    if type_ == ATTR_AS_PATH:
+        return encode_path(v)
+    if type_ == ATTR_NEXT_HOP or type_ == ATTR_ORIGINATOR_ID:
+        return ipv4(v)
+    if type_ == ATTR_MED or type_ == ATTR_LOCAL_PREF or type_ == ATTR_OTC:
+        return u32(v)
+    if type_ == ATTR_ATOMIC_AGGREGATE:
+        if v is not True:
+            raise ValueError(f"{v!r} is not True; leave the key away instead")
+        return b""
+    if type_ == ATTR_AGGREGATOR:
+        if v[0] == 0:
+            raise ValueError("AS 0")
+        return u32(v[0]) + ipv4(v[1])
+    if type_ == ATTR_COMMUNITIES:
+        return filled(b"".join([u32(item) for item in v]))
+    if type_ == ATTR_CLUSTER_LIST:
+        return filled(b"".join([ipv4(item) for item in v]))
+    if type_ == ATTR_EXT_COMMUNITIES:
+        return filled(encode_ext(v))
+    if type_ == ATTR_LARGE_COMMUNITY:
+        return filled(encode_large(v))
+    return filled(bytes(v))  # AIGP: the TLVs as they are
+
+
+cdef dict KEYS = {
+    "origin": (ATTR_ORIGIN, AFLAG_TRANSITIVE),
+    "as_path": (ATTR_AS_PATH, AFLAG_TRANSITIVE),
+    "med": (ATTR_MED, AFLAG_OPTIONAL),
+    "local_pref": (ATTR_LOCAL_PREF, AFLAG_TRANSITIVE),
+    "atomic_aggregate": (ATTR_ATOMIC_AGGREGATE, AFLAG_TRANSITIVE),
+    "aggregator": (ATTR_AGGREGATOR, AFLAG_OPTIONAL | AFLAG_TRANSITIVE),
+    "communities": (ATTR_COMMUNITIES, AFLAG_OPTIONAL | AFLAG_TRANSITIVE),
+    "originator_id": (ATTR_ORIGINATOR_ID, AFLAG_OPTIONAL),
+    "cluster_list": (ATTR_CLUSTER_LIST, AFLAG_OPTIONAL),
+    "ext_communities": (ATTR_EXT_COMMUNITIES, AFLAG_OPTIONAL | AFLAG_TRANSITIVE),
+    "aigp": (ATTR_AIGP, AFLAG_OPTIONAL),
+    "large_communities": (ATTR_LARGE_COMMUNITY, AFLAG_OPTIONAL | AFLAG_TRANSITIVE),
+    "otc": (ATTR_OTC, AFLAG_OPTIONAL | AFLAG_TRANSITIVE),
+}
+
+cdef frozenset KNOWN = frozenset(type_ for type_, _ in KEYS.values()) | {
+    ATTR_NEXT_HOP, ATTR_MP_REACH, ATTR_MP_UNREACH, ATTR_AS4_PATH, ATTR_AS4_AGGREGATOR,
+}
+
+
+cdef bytes encode_next_hop(dict attrs, uint32_t family):
+    """Return the next hop's 4, 16 or 32 octets."""
+    cdef uint8_t addr[32]
+    cdef int n
+    if "next_hop" not in attrs:
+        raise ValueError("next_hop: missing")
+    try:
+        n = parse_addr(attrs["next_hop"], addr)
+    except (ValueError, TypeError) as exc:
+        raise ValueError(f"next_hop: {exc}") from exc
+    if n == 4 and family != FAM_IPV4:
+        raise ValueError("next_hop: IPv4 for another family")
+    if "link_local" in attrs:
+        try:
+            if n == 4 or parse_addr(attrs["link_local"], addr + 16) != 16:
+                raise ValueError("only an IPv6 next hop has one, in IPv6")
+        except (ValueError, TypeError) as exc:
+            raise ValueError(f"link_local: {exc}") from exc
+        n = 32
+    return addr[:n]
+
+
+cdef tuple encode_attrs(dict attrs, uint32_t family):
+    """Return (canonical block, next hop octets) of an attribute dict; ValueError names the key."""
+    cdef dict found = {}
+    cdef list out = []
+    cdef bytes nh
+    if family != FAM_IPV4 and family != FAM_IPV6:
+        raise ValueError(f"family {family} has no table")
+    for key in ("origin", "as_path"):
+        if key not in attrs:
+            raise ValueError(f"{key}: missing")
+    nh = encode_next_hop(attrs, family)
+    for key, value in attrs.items():
+        if key in KEYS:
+            type_, flags = KEYS[key]
+            try:
+                found[type_] = (flags, encode_value(type_, value))
+            except (ValueError, TypeError, OverflowError, IndexError, AttributeError) as exc:
+                raise ValueError(f"{key}: {exc}") from exc
+        elif key == "unknown":
+            for flags, type_, raw in value:
+                if not isinstance(raw, bytes):
+                    raise ValueError(f"unknown: value of type {type_} is not bytes")
+                if type_ in KNOWN or type_ in found or not 0 <= type_ <= 255:
+                    raise ValueError(f"unknown: type {type_} is known, repeated or no type")
+                if (flags & 0xC0) != (AFLAG_OPTIONAL | AFLAG_TRANSITIVE):
+                    raise ValueError(f"unknown: type {type_} is not optional transitive")
+                found[type_] = (AFLAG_OPTIONAL | AFLAG_TRANSITIVE | AFLAG_PARTIAL, bytes(raw))
+        elif key not in ("next_hop", "link_local"):
+            raise ValueError(f"{key}: no such attribute")
+    if len(nh) == 4:
+        found[ATTR_NEXT_HOP] = (AFLAG_TRANSITIVE, nh)
+    for type_, (flags, raw) in sorted(found.items()):
+        if len(raw) > 255:
+            out.append(bytes((flags | AFLAG_EXT_LEN, type_)) + len(raw).to_bytes(2, "big") + raw)
+        else:
+            out.append(bytes((flags, type_, len(raw))) + raw)
+    return b"".join(out), nh

@@ -1,0 +1,62 @@
+"""Types of `attrs.pyx`; an *attribute dict* holds the keys named at `AttrTable.describe`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, final
+
+from typing_extensions import disjoint_base
+
+AttrDict: TypeAlias = dict[str, Any]
+
+@final
+@disjoint_base
+class AttrTable:
+    """Every attribute set in use, each once; handles are integers, 0 is none.
+
+    `metric_of` maps a next hop in text to its IGP metric (0 to 4,294,967,294), or None for
+    unreachable; without it every next hop is reachable at metric 0. `seed` makes the hash
+    repeatable and is for tests only.
+    """
+
+    def __init__(
+        self, metric_of: Callable[[str], int | None] | None = None, *, seed: int | None = None
+    ) -> None: ...
+    def describe(self, h: int) -> AttrDict:
+        """Return set `h` as an attribute dict; an absent attribute is an absent key.
+
+        Keys: origin, as_path, next_hop, link_local, med, local_pref, atomic_aggregate, aggregator,
+        communities, ext_communities, large_communities, originator_id, cluster_list, otc, aigp,
+        unknown. KeyError for a handle not in use.
+        """
+
+    def wire_bytes(self, h: int) -> bytes:
+        """Return the canonical block of set `h`; KeyError for a handle not in use."""
+
+    def summary(self, h: int) -> dict[str, int]:
+        """Return what decisions read of set `h`, see attrset_t; KeyError likewise."""
+
+    def refs(self, h: int) -> int:
+        """Return the number of owners of set `h`; KeyError likewise."""
+
+    def drop(self, h: int) -> None:
+        """Give back one reference to set `h`; the last one frees it. KeyError likewise."""
+
+    def intern_attrs(self, attrs: Mapping[str, Any], family: int) -> int:
+        """Return a new reference to the set of an attribute dict for routes of `family`.
+
+        origin, as_path and next_hop must be there. ValueError names the key that is missing,
+        unknown or cannot be encoded.
+        """
+
+    def stats(self) -> dict[str, int]:
+        """Return counters.
+
+        sets, next_hops, next_hop_refs and wire_bytes (octets) count what is in use; bytes is the
+        memory of the table with its indices; hits counts lookups answered without parsing, misses
+        the blocks that were parsed.
+        """
+
+    def nexthops(self) -> list[tuple[str, int, int]]:
+        """Return (next hop, metric, sets that use it); metric 4,294,967,295 is unreachable."""
+
+    def set_metrics(self, metric_of: Callable[[str], int | None] | None) -> int:
+        """Use `metric_of` from now on, for known next hops too; return how many changed."""
