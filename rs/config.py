@@ -1,0 +1,508 @@
+"""The configuration model: what rs/configfile.py reads and everything else is given.
+
+In: parsed values. Out: frozen objects that own nothing and may be shared freely. Every key of the
+file is an attribute here, with its default, its unit in the docstring below it, the kind of value
+it takes and what a change of it does to a running session; docs/configuration.md is compared
+with these by a test. A `Neighbor` is complete: [defaults] and the defaults that depend on the
+role are applied already. Configuration objects are not runtime objects: a peer holds a Neighbor.
+
+RFC 4271 8.1 and 10 (timers), 4456 (reflector), 7947 (route server), 5082 (GTSM), 2385 (MD5),
+7911 (ADD-PATH), 8654, 8950, 9687, 9774.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from functools import cache
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from rs import configvalues as kinds
+from rs.configvalues import Endpoint
+from rs.iana import BGP_PORT, Family
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rs.configvalues import Kind
+
+HOLD_TIME = 90
+"""Seconds offered in the OPEN without being told otherwise (RFC 4271 10)."""
+MIN_SEND_HOLD_TIME = 480
+"""Seconds: the least send-hold time that is chosen without being asked for (RFC 9687)."""
+
+
+class Role(StrEnum):
+    """What this speaker is to its neighbors."""
+
+    ROUTE_SERVER = "route-server"
+    ROUTE_REFLECTOR = "route-reflector"
+
+
+class MedRule(StrEnum):
+    """Between which paths MULTI_EXIT_DISC is compared (RFC 4271 9.1.2.2 c)."""
+
+    SAME_AS = "same-as"
+    ALWAYS = "always"
+
+
+class AsSetRule(StrEnum):
+    """What becomes of a path with AS_SET or AS_CONFED_SET (RFC 9774)."""
+
+    REJECT = "reject"
+    ACCEPT = "accept"
+
+
+class AddPath(StrEnum):
+    """Directions in which ADD-PATH is offered to a neighbor (RFC 7911 4)."""
+
+    OFF = "off"
+    RECEIVE = "receive"
+
+
+class Effect(IntEnum):
+    """What a changed key asks of a running session; the highest of several counts."""
+
+    INSTANT = 0
+    """Used at once; the session stays as it is."""
+    NEXT_SESSION = 1
+    """Said in the OPEN or set on the socket, but not worth a reset: used by the next session."""
+    REEVALUATE = 2
+    """Paths are judged or sent again in place; the session stays up."""
+    RESET = 3
+    """The session ends and starts again."""
+
+
+@attrs.frozen
+class Key:
+    """What the loader knows of a key; kept in the metadata of the model's attributes."""
+
+    kind: Kind
+    effect: Effect
+    default: str
+    """The default in the words of the documentation."""
+    name: str | None = None
+    """Name in the file, where the attribute has another."""
+
+
+def _key(kind: Kind, effect: Effect, default: str, name: str | None = None) -> dict[str, Key]:
+    return {"key": Key(kind, effect, default, name)}
+
+
+@cache
+def keys_of(model: type) -> Mapping[str, tuple[str, Key]]:
+    """Return the keys of a section: name in the file -> (attribute of the model, key)."""
+    found: dict[str, tuple[str, Key]] = {}
+    for field in attrs.fields(model):
+        if "key" in field.metadata:
+            key: Key = field.metadata["key"]
+            found[key.name or field.name] = (field.name, key)
+    return found
+
+
+@attrs.frozen(kw_only=True)
+class Router:
+    """[router]: this speaker."""
+
+    role: Role = attrs.field(
+        default=Role.ROUTE_SERVER,
+        metadata=_key(kinds.choice(Role), Effect.RESET, '"route-server"'),
+    )
+    asn: int = attrs.field(metadata=_key(kinds.ASN, Effect.RESET, "required"))
+    router_id: str = attrs.field(metadata=_key(kinds.IDENTIFIER, Effect.RESET, "required"))
+    """BGP Identifier (RFC 6286)."""
+    cluster_id: str = attrs.field(
+        default=attrs.Factory(lambda self: self.router_id, takes_self=True),
+        metadata=_key(kinds.IDENTIFIER, Effect.RESET, "router_id"),
+    )
+    """RFC 4456 8; only the reflector uses it."""
+    listen: tuple[Endpoint, ...] = attrs.field(
+        default=(Endpoint("0.0.0.0", BGP_PORT), Endpoint("::", BGP_PORT)),  # noqa: S104
+        metadata=_key(kinds.list_of(kinds.ENDPOINT), Effect.INSTANT, '["0.0.0.0:179", "[::]:179"]'),
+    )
+    hostname: str | None = attrs.field(
+        default=None, metadata=_key(kinds.HOSTNAME, Effect.NEXT_SESSION, "none")
+    )
+    """Said in the FQDN capability; None leaves the capability out."""
+    med: MedRule = attrs.field(
+        default=MedRule.SAME_AS,
+        metadata=_key(kinds.choice(MedRule), Effect.REEVALUATE, '"same-as"'),
+    )
+    deterministic_med: bool = attrs.field(
+        default=True, metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "true")
+    )
+    """Whether paths are compared neighboring AS by neighboring AS, so that order of arrival
+    does not matter."""
+    prefer_oldest: bool = attrs.field(
+        default=True, metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "true")
+    )
+    """Whether between equal eBGP paths the one held longest stays (RFC 5004)."""
+    control_communities: bool = attrs.field(
+        default=True, metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "true")
+    )
+    """Whether `0:peer` and its kin steer announcements."""
+
+    @property
+    def identifier(self) -> int:
+        """`router_id` as the OPEN carries it."""
+        return int(IPv4Address(self.router_id))
+
+    @property
+    def is_route_server(self) -> bool:
+        """Whether the role is that of RFC 7947."""
+        return self.role is Role.ROUTE_SERVER
+
+
+@attrs.frozen(kw_only=True)
+class Api:
+    """[api]: where `rs show` and other HTTP clients connect; nowhere when both are None."""
+
+    listen: Endpoint | None = attrs.field(
+        default=None, metadata=_key(kinds.ENDPOINT, Effect.INSTANT, "none")
+    )
+    socket: str | None = attrs.field(
+        default=None, metadata=_key(kinds.SOCKET_PATH, Effect.INSTANT, "none")
+    )
+    """Path of a Unix socket; made absolute, relative to the configuration file."""
+
+
+@attrs.frozen(kw_only=True)
+class IgpRoute:
+    """[[igp]]: a static metric to the next hops inside a prefix."""
+
+    prefix: str = attrs.field(metadata=_key(kinds.PREFIX, Effect.REEVALUATE, "required"))
+    metric: int = attrs.field(
+        metadata=_key(kinds.integer(0, 0xFFFF_FFFE), Effect.REEVALUATE, "required")
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Neighbor:
+    """[[neighbors]]: one neighbor (`address`), or a range from which neighbors may come.
+
+    Complete, as the session uses it. For a range it is the model of the neighbors it stands for;
+    `instance` gives the Neighbor of one that has come.
+    """
+
+    address: str | None = attrs.field(
+        default=None, metadata=_key(kinds.HOST, Effect.RESET, "required, or range")
+    )
+    range: str | None = attrs.field(
+        default=None, metadata=_key(kinds.PREFIX, Effect.RESET, "required, or address")
+    )
+    max_peers: int = attrs.field(
+        default=100, metadata=_key(kinds.integer(1, 100_000), Effect.INSTANT, "100")
+    )
+    """Sessions that a range may hold at one time."""
+    asns: tuple[int, ...] = attrs.field(
+        default=(), metadata=_key(kinds.ASNS, Effect.RESET, "required; any in a range", "asn")
+    )
+    """AS numbers accepted in the OPEN; exactly one with `address`, none means any."""
+    description: str = attrs.field(
+        default="", metadata=_key(kinds.text("one line", 255), Effect.INSTANT, '""')
+    )
+    enabled: bool = attrs.field(default=True, metadata=_key(kinds.BOOLEAN, Effect.INSTANT, "true"))
+    """False keeps the neighbor configured and its session down."""
+    families: tuple[Family, ...] = attrs.field(
+        default=tuple(Family),
+        metadata=_key(
+            kinds.list_of(kinds.FAMILY), Effect.RESET, '["ipv4-unicast", "ipv6-unicast"]'
+        ),
+    )
+    hold_time: int = attrs.field(
+        default=HOLD_TIME,
+        metadata=_key(kinds.integer(3, 65535, "seconds", zero=True), Effect.NEXT_SESSION, "90"),
+    )
+    """Seconds; 0 does without keepalives (RFC 4271 4.2)."""
+    keepalive: int | None = attrs.field(
+        default=None,
+        metadata=_key(
+            kinds.integer(1, 21845, "seconds"), Effect.NEXT_SESSION, "a third of the hold time"
+        ),
+    )
+    """Seconds; see `keepalive_for`."""
+    send_hold_time: int | None = attrs.field(
+        default=None,
+        metadata=_key(
+            kinds.integer(3, 65535, "seconds", zero=True),
+            Effect.INSTANT,
+            "twice the hold time, at least 480",
+        ),
+    )
+    """Seconds, 0 never; see `send_hold_for`."""
+    connect_retry: int = attrs.field(
+        default=30,
+        metadata=_key(kinds.integer(1, 65535, "seconds"), Effect.INSTANT, "30"),
+    )
+    """Seconds before jitter (RFC 4271 10 suggests 120, too long after a restart)."""
+    passive: bool = attrs.field(
+        default=False, metadata=_key(kinds.BOOLEAN, Effect.INSTANT, "false; true in a range")
+    )
+    """Whether to wait for the neighbor to connect."""
+    local_address: str | None = attrs.field(
+        default=None, metadata=_key(kinds.HOST, Effect.RESET, "any")
+    )
+    """Our end of the connection, both when connecting and when accepting."""
+    port: int = attrs.field(default=BGP_PORT, metadata=_key(kinds.PORT, Effect.NEXT_SESSION, "179"))
+    """TCP port to connect to."""
+    multihop: int = attrs.field(default=0, metadata=_key(kinds.MULTIHOP, Effect.RESET, "false"))
+    """TTL towards an external neighbor that is not on a common network; 0 when it is."""
+    ttl_security: bool = attrs.field(
+        default=False, metadata=_key(kinds.BOOLEAN, Effect.RESET, "false")
+    )
+    """GTSM: send with TTL 255 and drop what arrives with less (RFC 5082)."""
+    password: str | None = attrs.field(
+        default=None, repr=False, metadata=_key(kinds.PASSWORD, Effect.RESET, "none")
+    )
+    """TCP MD5 key (RFC 2385); read from `password_file` where that is given."""
+    password_file: str | None = attrs.field(
+        default=None, eq=False, metadata=_key(kinds.PATH, Effect.INSTANT, "none")
+    )
+    route_server_client: bool = attrs.field(
+        default=False,
+        metadata=_key(kinds.BOOLEAN, Effect.RESET, "true for external neighbors of a route server"),
+    )
+    """Whether AS_PATH, NEXT_HOP and MED go to and from it unchanged (RFC 7947 2.2)."""
+    route_reflector_client: bool = attrs.field(
+        default=False, metadata=_key(kinds.BOOLEAN, Effect.RESET, "false")
+    )
+    """RFC 4456 6."""
+    next_hop_self: bool = attrs.field(
+        default=False,
+        metadata=_key(
+            kinds.BOOLEAN,
+            Effect.REEVALUATE,
+            "true for external neighbors that are not route-server clients",
+        ),
+    )
+    first_as_check: bool = attrs.field(
+        default=False,
+        metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "true for external neighbors"),
+    )
+    """Whether the leftmost AS must be the neighbor's own (RFC 4271 6.3)."""
+    as_set: AsSetRule = attrs.field(
+        default=AsSetRule.REJECT,
+        metadata=_key(kinds.choice(AsSetRule), Effect.REEVALUATE, '"reject"'),
+    )
+    allow_own_as: int = attrs.field(
+        default=0, metadata=_key(kinds.integer(0, 10), Effect.REEVALUATE, "0")
+    )
+    """How often our own AS may stand in AS_PATH before it is a loop."""
+    honor_well_known: bool = attrs.field(
+        default=True,
+        metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "true except for route-server clients"),
+    )
+    """Whether NO_EXPORT and NO_ADVERTISE (RFC 1997) bind us, or are passed on for others."""
+    add_path: AddPath = attrs.field(
+        default=AddPath.OFF, metadata=_key(kinds.choice(AddPath), Effect.RESET, '"off"')
+    )
+    extended_messages: bool = attrs.field(
+        default=True, metadata=_key(kinds.BOOLEAN, Effect.NEXT_SESSION, "true")
+    )
+    """RFC 8654."""
+    extended_next_hop: bool = attrs.field(
+        default=False, metadata=_key(kinds.BOOLEAN, Effect.RESET, "false")
+    )
+    """IPv4 prefixes with an IPv6 next hop (RFC 8950)."""
+    route_refresh: bool = attrs.field(
+        default=True, metadata=_key(kinds.BOOLEAN, Effect.NEXT_SESSION, "true")
+    )
+    """RFC 2918."""
+    enhanced_refresh: bool = attrs.field(
+        default=True, metadata=_key(kinds.BOOLEAN, Effect.NEXT_SESSION, "true")
+    )
+    """RFC 7313."""
+
+    router: Router = attrs.field(eq=False, repr=False)
+    derived: frozenset[str] = attrs.field(default=frozenset(), eq=False, repr=False)
+    """Attributes that nobody set: they follow from role and AS number, see `instance`."""
+    source: str = attrs.field(default="", eq=False, repr=False)
+    """Where it is configured, in words for the operator."""
+
+    @property
+    def name(self) -> str:
+        """The address or the range: what identifies the neighbor in the configuration."""
+        return self.address or self.range or ""
+
+    @property
+    def is_range(self) -> bool:
+        """Whether it stands for dynamic neighbors."""
+        return self.range is not None
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether the session runs over IPv6."""
+        return ":" in self.name
+
+    @property
+    def asn(self) -> int | None:
+        """The neighbor's AS number, None where a range leaves it open."""
+        return self.asns[0] if len(self.asns) == 1 else None
+
+    @property
+    def internal(self) -> bool:
+        """Whether the session is iBGP; False while a range leaves it open."""
+        return self.asns == (self.router.asn,)
+
+    @property
+    def ttl(self) -> int:
+        """TTL or hop limit of what we send."""
+        if self.ttl_security or (self.internal and not self.multihop):
+            return 255
+        return self.multihop or 1
+
+    @property
+    def min_ttl(self) -> int:
+        """Lowest TTL or hop limit that is received, 0 for any (RFC 5082)."""
+        return 255 if self.ttl_security else 0
+
+    def accepts_asn(self, asn: int) -> bool:
+        """Return whether an OPEN with this AS number may come from the neighbor."""
+        return not self.asns or asn in self.asns
+
+    def keepalive_for(self, hold_time: int) -> float:
+        """Return seconds between KEEPALIVEs under a negotiated hold time, 0 for none.
+
+        A third of the hold time; a configured interval shrinks with the hold time when the
+        neighbor's is lower than ours (RFC 4271 4.4, 10).
+        """
+        if hold_time == 0:
+            return 0.0
+        third = hold_time / 3
+        return third if self.keepalive is None else min(float(self.keepalive), third)
+
+    def send_hold_for(self, hold_time: int) -> float:
+        """Return seconds without progress in sending after which the session ends, 0 for never.
+
+        `hold_time` is the negotiated one. Default: twice that, at least 8 minutes (RFC 9687).
+        """
+        if self.send_hold_time is not None:
+            return float(self.send_hold_time)
+        return float(max(MIN_SEND_HOLD_TIME, 2 * hold_time)) if hold_time else 0.0
+
+    def instance(self, address: str, asn: int) -> Neighbor:
+        """Return the neighbor that a range becomes when `address` connects with `asn`.
+
+        Whether it is internal is known only now, so what depends on that is settled here.
+        """
+        client = None if "route_server_client" in self.derived else self.route_server_client
+        settled = role_defaults(
+            self.router, internal=asn == self.router.asn, route_server_client=client
+        )
+        changes: dict[str, Any] = {name: settled[name] for name in self.derived}
+        return attrs.evolve(self, address=address, range=None, asns=(asn,), **changes)
+
+
+def role_defaults(
+    router: Router, *, internal: bool, route_server_client: bool | None = None
+) -> dict[str, bool]:
+    """Return the defaults that follow from the role and from whether the neighbor is internal."""
+    client = router.is_route_server and not internal
+    if route_server_client is not None:
+        client = route_server_client
+    return {
+        "route_server_client": client,
+        "next_hop_self": not internal and not client,
+        "first_as_check": not internal,
+        "honor_well_known": not client,
+    }
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """A configuration that has passed every check."""
+
+    router: Router
+    api: Api = attrs.field(factory=Api)
+    defaults: Mapping[str, Any] = attrs.field(factory=dict)
+    """[defaults] by attribute of Neighbor; applied already, kept for neighbors added later."""
+    neighbors: tuple[Neighbor, ...] = ()
+    igp: tuple[IgpRoute, ...] | None = None
+    """None: no [[igp]], every next hop is reachable at metric 0."""
+    path: Path = attrs.field(default=Path(), eq=False)
+    files: tuple[Path, ...] = attrs.field(default=(), eq=False)
+    """Every file read, the main one first."""
+    warnings: tuple[str, ...] = attrs.field(default=(), eq=False)
+
+
+@attrs.frozen
+class Change:
+    """A neighbor that is in both configurations, differently."""
+
+    old: Neighbor
+    new: Neighbor
+    keys: tuple[str, ...]
+    """Names of the keys that differ, in the model's order; "router.KEY" for the router's."""
+    effect: Effect
+
+    @property
+    def needs_reset(self) -> bool:
+        """Whether the session must end and start again."""
+        return self.effect is Effect.RESET
+
+
+@attrs.frozen
+class Difference:
+    """What a reload has to do."""
+
+    added: tuple[Neighbor, ...]
+    removed: tuple[Neighbor, ...]
+    changed: tuple[Change, ...]
+    router_keys: tuple[str, ...]
+    """Keys of [router] that differ."""
+    router_effect: Effect
+    """What they ask of every session."""
+    api: bool
+    """Whether [api] differs."""
+    igp: bool
+    """Whether [[igp]] differs; next hops are then resolved again."""
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.added or self.removed or self.changed or self.router_keys or self.api or self.igp
+        )
+
+
+def _differing(model: type, old: object, new: object) -> tuple[tuple[str, ...], Effect]:
+    names: list[str] = []
+    effect = Effect.INSTANT
+    for name, (attribute, key) in keys_of(model).items():
+        if getattr(old, attribute) != getattr(new, attribute):
+            names.append(name)
+            effect = max(effect, key.effect)
+    return tuple(names), effect
+
+
+def diff(old: Config, new: Config) -> Difference:
+    """Return what differs between two configurations; neighbors match by address or range.
+
+    A change of [router] that asks for a reset makes a change of every neighbor that stays.
+    """
+    before = {neighbor.name: neighbor for neighbor in old.neighbors}
+    after = {neighbor.name: neighbor for neighbor in new.neighbors}
+    router_keys, router_effect = _differing(Router, old.router, new.router)
+    everybody = router_effect is Effect.RESET
+    router_names = tuple(
+        f"router.{name}" for name in router_keys if keys_of(Router)[name][1].effect is Effect.RESET
+    )
+    changed: list[Change] = []
+    for name, neighbor in after.items():
+        was = before.get(name)
+        if was is None or (was == neighbor and not everybody):
+            continue
+        names, effect = _differing(Neighbor, was, neighbor)
+        if everybody:
+            names, effect = names + router_names, Effect.RESET
+        changed.append(Change(was, neighbor, names, effect))
+    return Difference(
+        added=tuple(neighbor for name, neighbor in after.items() if name not in before),
+        removed=tuple(neighbor for name, neighbor in before.items() if name not in after),
+        changed=tuple(changed),
+        router_keys=router_keys,
+        router_effect=router_effect,
+        api=old.api != new.api,
+        igp=old.igp != new.igp,
+    )

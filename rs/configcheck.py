@@ -1,0 +1,229 @@
+"""Checks of configuration values against each other.
+
+In: parsed values by attribute name of the model. Out: faults in words, or a complete `Neighbor`.
+Pure: no files, no lines; rs/configfile.py knows where a value was written and reports.
+
+A `Conflict` names the attributes whose removal would end it. One that comes from [defaults] gives
+way, so a default serves the neighbors it fits; what a neighbor itself says does not, and is a
+fault.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from rs.config import HOLD_TIME, Neighbor, Role, keys_of, role_defaults
+from rs.configvalues import Endpoint
+from rs.iana import BGP_PORT, Family
+from rs.prefixset import PrefixTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from rs.config import Api, Router
+
+    Values = Mapping[str, Any]
+
+LOOPBACK = ("127.", "::1")
+
+
+@attrs.frozen
+class Conflict:
+    """Values that cannot stand together: the attributes that could give way, and why."""
+
+    attributes: tuple[str, ...]
+    words: str
+
+
+@cache
+def _names() -> dict[str, str]:
+    return {attribute: name for name, (attribute, _) in keys_of(Neighbor).items()}
+
+
+def key_name(attribute: str) -> str:
+    """Return the name in the file of an attribute of Neighbor."""
+    return _names()[attribute]
+
+
+def _clash(one: Endpoint, other: Endpoint) -> bool:
+    """Whether two sockets cannot be bound together."""
+    if one.port != other.port or one.is_ipv6 != other.is_ipv6:
+        return False
+    return one.host == other.host or one.is_wildcard or other.is_wildcard
+
+
+def router_faults(router: Router) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield what does not fit within [router]."""
+    for index, endpoint in enumerate(router.listen):
+        for other in router.listen[:index]:
+            if _clash(endpoint, other):
+                yield ("listen", index), f"{endpoint} is covered by {other}; remove one of them"
+
+
+def api_faults(api: Api, router: Router) -> Iterator[str]:
+    """Yield what does not fit between [api] and [router]."""
+    if api.listen is not None:
+        for endpoint in router.listen:
+            if _clash(api.listen, endpoint):
+                yield f"{api.listen} is taken by router.listen, {endpoint}; want another port"
+
+
+def api_warning(api: Api) -> str | None:
+    """Return a warning when the API is open to other hosts, which it does not authenticate."""
+    if api.listen is None or api.listen.host.startswith(LOOPBACK):
+        return None
+    return f"{api.listen} is open to other hosts and asks for no password"
+
+
+def contradictions(values: Values) -> Iterator[Conflict]:
+    """Yield conflicts that no neighbor could mend: they hold within [defaults] already."""
+    if values.get("ttl_security") and values.get("multihop"):
+        yield Conflict(
+            ("ttl_security", "multihop"),
+            "ttl_security asks for a neighbor one hop away (RFC 5082); want no multihop beside it",
+        )
+    hold, keepalive = values.get("hold_time", HOLD_TIME), values.get("keepalive")
+    if hold and keepalive and keepalive * 3 > hold:
+        yield Conflict(
+            ("keepalive",),
+            f"{keepalive} is more than a third of hold_time {hold}; want at most {hold // 3}",
+        )
+
+
+def _identity_conflicts(values: Values, router: Router) -> Iterator[Conflict]:
+    asns = values.get("asns", ())
+    internal = asns == (router.asn,)
+    if values.get("address") and len(asns) != 1:
+        yield Conflict(("asns",), "a list of AS numbers; want one, or a range")
+    if values.get("route_reflector_client"):
+        if router.role is not Role.ROUTE_REFLECTOR:
+            yield Conflict(
+                ("route_reflector_client",),
+                'a route server has none; want false, or router.role = "route-reflector"',
+            )
+        elif asns and not internal:
+            yield Conflict(
+                ("route_reflector_client",),
+                f"clients are internal; want asn = {router.asn}, as in [router]",
+            )
+    if values.get("route_server_client"):
+        if router.role is not Role.ROUTE_SERVER:
+            yield Conflict(
+                ("route_server_client",),
+                'a route reflector has none; want false, or router.role = "route-server"',
+            )
+        elif internal:
+            yield Conflict(
+                ("route_server_client",),
+                f"asn {router.asn} is our own and clients are external; want false",
+            )
+    client = role_defaults(
+        router, internal=internal, route_server_client=values.get("route_server_client")
+    )["route_server_client"]
+    if client and values.get("next_hop_self"):
+        yield Conflict(
+            ("next_hop_self",),
+            "NEXT_HOP goes unchanged to route-server clients (RFC 7947 2.2.1); "
+            "want false, or route_server_client = false",
+        )
+    if internal and values.get("first_as_check"):
+        yield Conflict(
+            ("first_as_check",),
+            "an internal neighbor does not put its AS first (RFC 4271 5.1.2); want false",
+        )
+
+
+def _transport_conflicts(values: Values, router: Router) -> Iterator[Conflict]:
+    name: str = values.get("address") or values["range"]
+    is_ipv6 = ":" in name
+    version = "IPv6" if is_ipv6 else "IPv4"
+    is_range = "range" in values
+    local = values.get("local_address")
+    if local and (":" in local) != is_ipv6:
+        yield Conflict(("local_address",), f"{local} cannot reach {name}; want an {version} one")
+    if local and local == name:
+        yield Conflict(("local_address",), f"{local} is the neighbor's own address; want ours")
+    if is_range and values.get("passive") is False:
+        yield Conflict(("passive",), "a range only waits for its neighbors; want true")
+    if is_range and "port" in values:
+        yield Conflict(("port",), "a range is never connected to; want no port")
+    if not is_range and "max_peers" in values:
+        yield Conflict(("max_peers",), "one address is one neighbor; want it with a range")
+    waits = is_range or values.get("passive", False)
+    if waits and all(endpoint.is_ipv6 != is_ipv6 for endpoint in router.listen):
+        yield Conflict(
+            ("range" if is_range else "address",),
+            f"{name} must connect to us, and router.listen has no {version} address; want one",
+        )
+    if not is_range and Endpoint(name, values.get("port", BGP_PORT)) in router.listen:
+        yield Conflict(
+            ("address",), f"{name} is our own address, in router.listen; want the neighbor's"
+        )
+
+
+def conflicts(values: Values, router: Router) -> Iterator[Conflict]:
+    """Yield everything that cannot stand together in one neighbor."""
+    yield from _identity_conflicts(values, router)
+    yield from _transport_conflicts(values, router)
+    yield from contradictions(values)
+    families = values.get("families", tuple(Family))
+    if values.get("extended_next_hop") and Family.IPV4_UNICAST not in families:
+        yield Conflict(
+            ("extended_next_hop",),
+            "is about IPv4 prefixes (RFC 8950); want ipv4-unicast in families",
+        )
+
+
+def layer(own: Values, defaults: Values, router: Router) -> tuple[dict[str, Any], list[Conflict]]:
+    """Return a neighbor's values over the defaults that suit it, and the conflicts that remain."""
+    values = {**defaults, **own}
+    if "password" in own and "password_file" not in own:
+        values.pop("password_file", None)
+    while True:
+        remaining: list[Conflict] = []
+        for conflict in conflicts(values, router):
+            gives_way = [name for name in conflict.attributes if name not in own]
+            if gives_way:
+                del values[gives_way[0]]
+                break
+            remaining.append(conflict)
+        else:
+            return values, remaining
+
+
+def complete(values: Values, router: Router, source: str) -> Neighbor:
+    """Return the neighbor of values without conflicts; `source` says where it is configured."""
+    full = dict(values)
+    is_range = "range" in full
+    if is_range:
+        full["passive"] = True
+        if full.get("route_reflector_client"):
+            full.setdefault("asns", (router.asn,))
+    settled = role_defaults(
+        router,
+        internal=full.get("asns") == (router.asn,),
+        route_server_client=full.get("route_server_client"),
+    )
+    derived = settled.keys() - full.keys()
+    full |= {name: settled[name] for name in derived}
+    return Neighbor(
+        **full,
+        router=router,
+        derived=frozenset(derived) if is_range else frozenset(),
+        source=source,
+    )
+
+
+def nested_ranges(neighbors: Iterable[Neighbor]) -> Iterator[tuple[str, str]]:
+    """Yield (outer, inner) for each range that lies within another."""
+    ranges = PrefixTable[Neighbor]()
+    for neighbor in neighbors:
+        if neighbor.range is not None:
+            ranges.add(neighbor.range, neighbor)
+    for inner in ranges:
+        outer = ranges.parent(inner)
+        if outer is not None:
+            yield outer, inner

@@ -1,0 +1,501 @@
+"""Reading configuration files: TOML text in, a checked `Config` out, or every fault at once.
+
+In: the path of the main file. It and the files its `include` names are read (tomllib), every value
+is parsed by its kind (rs/config.py, rs/configvalues.py), [defaults] are laid under each neighbor,
+and rs/configcheck.py judges the values against each other. Faults are collected, not raised, and
+leave together as one `ConfigError`, each with file, key, line and what would be right. A key of
+[defaults] that cannot suit a neighbor, such as a local address of the other IP version, is left
+out for that neighbor; the same key written in the neighbor itself is a fault.
+
+Line numbers come from a plain scan of the text that runs only when there is something to report.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from rs import configcheck
+from rs.config import Api, Config, IgpRoute, Neighbor, Role, Router, keys_of
+from rs.configvalues import MAX_PASSWORD_LEN, MAX_SOCKET_PATH_LEN, BadValue, shown
+from rs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Where = tuple[str | int, ...]
+
+TABLES = {"router": Router, "api": Api, "defaults": Neighbor}
+ARRAYS = {"neighbors": Neighbor, "igp": IgpRoute}
+NOT_DEFAULTS = frozenset({"address", "range"})
+"""Keys of a neighbor that say which one it is."""
+
+
+def spell(where: Where) -> str:
+    """Return a path of keys and indexes as `neighbors[3].asn`."""
+    text = ""
+    for part in where:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+@attrs.define
+class Source:
+    """One file: its name for messages, its text and its tables."""
+
+    path: Path
+    text: str
+    data: dict[str, Any]
+    _lines: dict[Where, int] | None = None
+
+    def line(self, where: Where) -> int | None:
+        """Return the line of a key, else of the table it is (or should be) in."""
+        if self._lines is None:
+            self._lines = _scan_lines(self.text)
+        while where:
+            if where in self._lines:
+                return self._lines[where]
+            where = where[:-1]
+        return None
+
+    def at(self, where: Where) -> str:
+        """Return file, key and line in words."""
+        line = self.line(where)
+        return f"{self.path}: {spell(where)}" + (f" (line {line})" if line else "")
+
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\-\s\"']+?)\s*\]")
+_ASSIGNED = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')\s*[=.]")
+
+
+def _scan_lines(text: str) -> dict[Where, int]:
+    """Return the lines of tables and keys, by a scan that knows no more of TOML than it must."""
+    lines: dict[Where, int] = {}
+    counts: dict[str, int] = {}
+    table: Where = ()
+    quote = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        if not quote:
+            if header := _HEADER.match(line):
+                name = header[2].strip("\"' ")
+                table = (name,)
+                if header[1] == "[[":
+                    counts[name] = counts.get(name, -1) + 1
+                    lines.setdefault(table, number)
+                    table = (name, counts[name])
+                lines.setdefault(table, number)
+            elif assigned := _ASSIGNED.match(line):
+                lines.setdefault((*table, assigned[1].strip("\"'")), number)
+        for mark in re.findall(r'"""|\'\'\'', line):
+            quote = mark if not quote else "" if mark == quote else quote
+    return lines
+
+
+@attrs.define
+class _Faults:
+    """What has been found so far."""
+
+    found: list[tuple[int, int, str]] = attrs.field(factory=list)
+    """(number of the file, line, words)."""
+    warnings: list[str] = attrs.field(factory=list)
+    paths: list[Path] = attrs.field(factory=list)
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    @property
+    def problems(self) -> list[str]:
+        """What was found, file by file and from top to bottom."""
+        return [words for _, _, words in sorted(self.found, key=lambda fault: fault[:2])]
+
+    def _number(self, path: Path) -> int:
+        if path not in self.paths:
+            self.paths.append(path)
+        return self.paths.index(path)
+
+    def add(self, source: Source, where: Where, words: str) -> None:
+        """Note a fault of a key."""
+        place = self._number(source.path), source.line(where) or 0
+        self.found.append((*place, f"{source.at(where)}: {words}"))
+
+    def add_file(self, path: Path, words: str) -> None:
+        """Note a fault of a whole file."""
+        self.found.append((self._number(path), 0, f"{path}: {words}"))
+
+    def warn(self, source: Source, where: Where, words: str) -> None:
+        """Note what is allowed and probably not meant."""
+        self.warnings.append(f"{source.at(where)}: {words}")
+
+
+def _reason(error: OSError) -> str:
+    return {
+        "FileNotFoundError": "no such file",
+        "IsADirectoryError": "is a directory; want a file",
+        "PermissionError": "may not be read by this user",
+    }.get(type(error).__name__, error.strerror or str(error))
+
+
+_POSITION = re.compile(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
+
+
+def _open(path: Path) -> bytes | str:
+    """Return what is in a file, or in words why that cannot be had."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return _reason(error)
+
+
+def _parse(path: Path, raw: bytes, faults: _Faults) -> Source | None:
+    """Return a file's tables, or None with the reason noted."""
+    try:
+        text = raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        faults.add_file(path, f"line {line}: not UTF-8 text (octet 0x{raw[error.start]:02x})")
+        return None
+    try:
+        return Source(path, text, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        words = str(error)
+        line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+        if found := _POSITION.match(words):
+            words = found[1]
+            line, column = int(found[2] or line), int(found[3] or column)
+        faults.add_file(path, f"line {line}, column {column}: not TOML: {words}")
+    except RecursionError:
+        faults.add_file(path, "not usable: lists or tables nested too deeply")
+    return None
+
+
+def _suggestion(name: str, names: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415 - 1.4 MB that a correct file does without
+
+    names = sorted(names)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f'did you mean "{close[0]}"?' if close else "known here: " + ", ".join(names)
+
+
+def _values(
+    model: type,
+    table: Mapping[str, Any],
+    source: Source,
+    where: Where,
+    faults: _Faults,
+    *,
+    without: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """Return the parsed values of a table by attribute name; what does not parse is noted."""
+    keys = keys_of(model)
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in keys:
+            known = _suggestion(name, keys.keys() - without)
+            faults.add(source, (*where, name), f"unknown key; {known}")
+            continue
+        if name in without:
+            faults.add(source, (*where, name), "tells neighbors apart; want it in [[neighbors]]")
+            continue
+        attribute, key = keys[name]
+        try:
+            values[attribute] = key.kind.parse(value)
+        except BadValue as bad:
+            for below, words in bad.faults:
+                faults.add(source, (*where, name, *below), words)
+    return values
+
+
+def _included(main: Source, faults: _Faults) -> list[Source]:
+    """Return the files that `include` names, each once, in the order of the list, then by name."""
+    patterns = main.data.get("include", [])
+    if not isinstance(patterns, list):
+        faults.add(main, ("include",), f"{shown(patterns)} does not fit; want a list of paths")
+        return []
+    folder = main.path.parent
+    seen = {main.path.resolve()}
+    found: list[Source] = []
+    for index, pattern in enumerate(patterns):
+        where = ("include", index)
+        if not isinstance(pattern, str) or not pattern or "\0" in pattern:
+            faults.add(main, where, f"{shown(pattern)} does not fit; want a path")
+            continue
+        paths = [folder / pattern]
+        if any(char in pattern for char in "*?["):
+            paths = _matches(folder, pattern)
+            if not paths:
+                faults.warn(main, where, f"{shown(pattern)} matches no file")
+        for path in paths:
+            resolved = path.resolve()
+            if resolved in seen:
+                continue
+            seen.add(resolved)
+            raw = _open(path)
+            if isinstance(raw, str):
+                faults.add(main, where, f"{path}: {raw}")
+            elif (source := _parse(path, raw, faults)) is not None:
+                found.append(source)
+    return found
+
+
+def _matches(folder: Path, pattern: str) -> list[Path]:
+    # Not Path.glob, which refuses absolute patterns.
+    names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
+    return sorted(folder / name for name in names)
+
+
+def _shape(source: Source, main: Source, faults: _Faults) -> None:
+    """Note tables that do not exist, or are of the wrong form, and drop them."""
+    allowed: list[str] = [*ARRAYS] if source is not main else [*TABLES, *ARRAYS, "include"]
+    for name in list(source.data):
+        value = source.data[name]
+        where = (name,)
+        if name not in allowed:
+            if name in TABLES or name == "include":
+                words = f"belongs in the main file, {main.path}; want only " + " and ".join(
+                    f"[[{array}]]" for array in ARRAYS
+                )
+            else:
+                words = f"unknown {'table' if isinstance(value, (dict, list)) else 'key'}; "
+                words += _suggestion(name, allowed)
+            faults.add(source, where, words)
+        elif name in TABLES and not isinstance(value, dict):
+            faults.add(source, where, f"{shown(value)} does not fit; want a table, [{name}]")
+        elif name in ARRAYS and isinstance(value, dict):
+            faults.add(source, where, f"a single table; want [[{name}]], once for each")
+        elif name in ARRAYS and not (
+            isinstance(value, list) and all(isinstance(item, dict) for item in value)
+        ):
+            faults.add(source, where, f"{shown(value)} does not fit; want tables, [[{name}]]")
+        else:
+            continue
+        del source.data[name]
+
+
+def _complete_values(
+    model: type,
+    table: Mapping[str, Any],
+    source: Source,
+    where: Where,
+    faults: _Faults,
+    *,
+    required: tuple[str, ...] = (),
+) -> dict[str, Any] | None:
+    """Return the values of a table, or None when it cannot be used."""
+    before = len(faults)
+    values = _values(model, table, source, where, faults)
+    for key in required:
+        if key not in table:
+            kind = keys_of(model)[key][1].kind
+            faults.add(source, (*where, key), f"missing; want {kind.wants}")
+    return values if len(faults) == before else None
+
+
+@attrs.define
+class _Reader:
+    """The way from files to a Config."""
+
+    main: Source
+    faults: _Faults
+    router: Router | None = None
+    defaults: dict[str, Any] = attrs.field(factory=dict)
+    passwords: dict[Path, str | None] = attrs.field(factory=dict)
+
+    def read_router(self) -> None:
+        """Read [router] and [defaults]."""
+        if "router" not in self.main.data:
+            self.faults.add_file(self.main.path, "no [router]; want at least asn and router_id")
+        else:
+            values = _complete_values(
+                Router,
+                self.main.data["router"],
+                self.main,
+                ("router",),
+                self.faults,
+                required=("asn", "router_id"),
+            )
+            if values is not None:
+                self.router = Router(**values)
+                if "cluster_id" in values and self.router.role is Role.ROUTE_SERVER:
+                    self.faults.add(
+                        self.main,
+                        ("router", "cluster_id"),
+                        'a route server has none; want none, or role = "route-reflector"',
+                    )
+                for path, words in configcheck.router_faults(self.router):
+                    self.faults.add(self.main, ("router", *path), words)
+        table = self.main.data.get("defaults", {})
+        values = _values(
+            Neighbor, table, self.main, ("defaults",), self.faults, without=NOT_DEFAULTS
+        )
+        self.read_password(values, self.main, ("defaults",))
+        for conflict in configcheck.contradictions(values):
+            name = conflict.attributes[0]
+            self.faults.add(self.main, ("defaults", name), conflict.words)
+            values.pop(name)
+        self.defaults = values
+
+    def read_api(self) -> Api:
+        """Read [api]; the socket's path is relative to the configuration file."""
+        table = self.main.data.get("api", {})
+        values = _complete_values(Api, table, self.main, ("api",), self.faults) or {}
+        api = Api(**values)
+        if api.socket is not None:
+            path = str((self.main.path.parent / api.socket).absolute())
+            if len(path.encode()) > MAX_SOCKET_PATH_LEN:
+                self.faults.add(
+                    self.main,
+                    ("api", "socket"),
+                    f"{shown(path)} has {len(path.encode())} octets; "
+                    f"want a path of at most {MAX_SOCKET_PATH_LEN}",
+                )
+            api = attrs.evolve(api, socket=path)
+        if self.router is not None:
+            for words in configcheck.api_faults(api, self.router):
+                self.faults.add(self.main, ("api", "listen"), words)
+        if warning := configcheck.api_warning(api):
+            self.faults.warn(self.main, ("api", "listen"), warning)
+        return api
+
+    def read_password(self, values: dict[str, Any], source: Source, where: Where) -> None:
+        """Put the first line of `password_file` in the place of `password`."""
+        if "password" in values and "password_file" in values:
+            self.faults.add(source, (*where, "password_file"), "beside password; want one of them")
+            return
+        if "password_file" not in values:
+            return
+        path = source.path.parent / values["password_file"]
+        if path not in self.passwords:
+            self.passwords[path] = self._password(path, source, (*where, "password_file"))
+        values["password"] = self.passwords[path]
+
+    def _password(self, path: Path, source: Source, where: Where) -> str | None:
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            reason = _reason(error) if isinstance(error, OSError) else "not UTF-8 text"
+            self.faults.add(source, where, f"{path}: {reason}")
+            return None
+        password = lines[0] if lines else ""
+        if not 1 <= len(password.encode()) <= MAX_PASSWORD_LEN or len(lines) > 1:
+            self.faults.add(
+                source, where, f"{path}: want one line of 1 to {MAX_PASSWORD_LEN} octets"
+            )
+            return None
+        return password
+
+    def read_neighbor(
+        self, table: Mapping[str, Any], source: Source, where: Where
+    ) -> Neighbor | None:
+        """Return one complete neighbor, or None with the reasons noted."""
+        before = len(self.faults)
+        own = _values(Neighbor, table, source, where, self.faults)
+        self.read_password(own, source, where)
+        if ("address" in table) == ("range" in table):
+            words = "address and range together" if "address" in table else "no address"
+            self.faults.add(source, where, f"{words}; want either address or range")
+        elif "address" in table and "asn" not in table and "asns" not in self.defaults:
+            self.faults.add(source, (*where, "asn"), "missing; want the neighbor's AS number")
+        if len(self.faults) > before or self.router is None:
+            return None
+
+        values, conflicts = configcheck.layer(own, self.defaults, self.router)
+        for conflict in conflicts:
+            name = configcheck.key_name(conflict.attributes[0])
+            self.faults.add(source, (*where, name), conflict.words)
+        if len(self.faults) > before:
+            return None
+        return configcheck.complete(values, self.router, f"{source.path}: {spell(where)}")
+
+    def read_igp(self, sources: list[Source]) -> tuple[IgpRoute, ...] | None:
+        """Return the static metrics of all files, or None when there are none."""
+        routes: list[IgpRoute] = []
+        places: dict[str, tuple[Source, Where]] = {}
+        present = False
+        for source in sources:
+            for index, table in enumerate(source.data.get("igp", [])):
+                present = True
+                where: Where = ("igp", index)
+                values = _complete_values(
+                    IgpRoute, table, source, where, self.faults, required=("prefix", "metric")
+                )
+                if values is None:
+                    continue
+                route = IgpRoute(**values)
+                if route.prefix in places:
+                    first, at = places[route.prefix]
+                    self.faults.add(
+                        source, where, f"{route.prefix} has a metric already: {first.at(at)}"
+                    )
+                places.setdefault(route.prefix, (source, where))
+                routes.append(route)
+        return tuple(routes) if present else None
+
+
+def _read_neighbors(reader: _Reader, sources: list[Source]) -> tuple[Neighbor, ...]:
+    faults = reader.faults
+    neighbors: list[Neighbor] = []
+    places: dict[str, tuple[Source, Where]] = {}
+    for source in sources:
+        for index, table in enumerate(source.data.get("neighbors", [])):
+            where: Where = ("neighbors", index)
+            neighbor = reader.read_neighbor(table, source, where)
+            if neighbor is None:
+                continue
+            if neighbor.name in places:
+                first, at = places[neighbor.name]
+                faults.add(
+                    source, where, f"{neighbor.name} is configured twice; first in {first.at(at)}"
+                )
+                continue
+            places[neighbor.name] = (source, where)
+            neighbors.append(neighbor)
+    for outer, inner in configcheck.nested_ranges(neighbors):
+        source, where = places[inner]
+        first, at = places[outer]
+        faults.warn(
+            source, where, f"{inner} lies in {outer} ({first.at(at)}); the longer prefix counts"
+        )
+    return tuple(neighbors)
+
+
+def load_config(path: str | Path) -> Config:
+    """Return the configuration in a file and the files it includes.
+
+    Raises ConfigError with every fault found; a file that cannot be read or is not TOML hides
+    only its own contents. Warnings are in the result.
+    """
+    faults = _Faults()
+    path = Path(path)
+    raw = _open(path)
+    if isinstance(raw, str):
+        raise ConfigError([f"{path}: {raw}"])
+    main = _parse(path, raw, faults)
+    if main is None:
+        raise ConfigError(faults.problems)
+    sources = [main, *_included(main, faults)]
+    for source in sources:
+        _shape(source, main, faults)
+    reader = _Reader(main, faults)
+    reader.read_router()
+    api = reader.read_api()
+    neighbors = _read_neighbors(reader, sources)
+    igp = reader.read_igp(sources)
+    if not any("neighbors" in source.data for source in sources):
+        faults.warnings.append(f"{main.path}: no [[neighbors]]; nobody can connect")
+    if faults or reader.router is None:
+        raise ConfigError(faults.problems)
+    return Config(
+        router=reader.router,
+        api=api,
+        defaults=reader.defaults,
+        neighbors=neighbors,
+        igp=igp,
+        path=main.path,
+        files=tuple(source.path for source in sources),
+        warnings=tuple(faults.warnings),
+    )

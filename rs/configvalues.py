@@ -1,0 +1,311 @@
+"""What a single configuration value may look like.
+
+In: a value as tomllib gives it. Out: the value in the model's own form (addresses and prefixes as
+canonical text, AS numbers as integers, choices as enums). A value that does not fit raises
+`BadValue`, which says what is wrong and what would be right; where in which file is the
+business of rs/configfile.py. Nothing here knows of any other value: checks across keys are there.
+
+AS numbers: RFC 5396 (asplain and asdot), RFC 6793 (23456 is reserved), RFC 7607 (0 is reserved).
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from rs.iana import AS_TRANS, Family
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from enum import StrEnum
+
+MAX_ASN = 0xFFFF_FFFF
+MAX_PASSWORD_LEN = 80
+"""Octets of a TCP MD5 key that Linux takes (TCP_MD5SIG_MAXKEYLEN)."""
+MAX_SOCKET_PATH_LEN = 107
+"""Octets of a Unix socket's path on Linux, without the closing NUL."""
+ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - compared with, and the documented default
+
+
+class BadValue(ValueError):  # noqa: N818 - a value, not an error of the program
+    """A value that does not fit: `faults` holds (path below the value, words), in order."""
+
+    def __init__(self, *faults: str | tuple[tuple[int | str, ...], str]) -> None:
+        self.faults: list[tuple[tuple[int | str, ...], str]] = [
+            ((), fault) if isinstance(fault, str) else fault for fault in faults
+        ]
+        super().__init__("; ".join(text for _, text in self.faults))
+
+
+@attrs.frozen
+class Kind:
+    """A kind of value: `wants` names it in documentation and errors, `parse` reads it."""
+
+    wants: str
+    parse: Callable[[object], Any]
+
+
+@attrs.frozen(order=True)
+class Endpoint:
+    """An IP address in canonical text and a TCP port."""
+
+    host: str
+    port: int
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether `host` is an IPv6 address."""
+        return ":" in self.host
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether `host` stands for every address of its version."""
+        return self.host in ALL_ADDRESSES
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
+
+
+def shown(value: object) -> str:
+    """Return a value as the operator wrote it, shortened, for an error text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        text = '"' + value.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+    elif isinstance(value, dict):
+        return "a table"
+    elif isinstance(value, list):
+        return "a list"
+    else:
+        text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _want(value: object, wants: str) -> BadValue:
+    return BadValue(f"{shown(value)} does not fit; want {wants}")
+
+
+def _boolean() -> Kind:
+    def parse(value: object) -> bool:
+        if not isinstance(value, bool):
+            raise _want(value, "true or false")
+        return value
+
+    return Kind("true or false", parse)
+
+
+def integer(low: int, high: int, unit: str = "", *, zero: bool = False) -> Kind:
+    """Return the kind of a whole number of `low` to `high`, and 0 as well where `zero` is set."""
+    wants = f"{'0 or ' if zero else ''}{low} to {high}{' ' + unit if unit else ''}"
+
+    def parse(value: object) -> int:
+        if (
+            not isinstance(value, int)
+            or isinstance(value, bool)
+            or not (low <= value <= high or (zero and value == 0))
+        ):
+            raise _want(value, wants)
+        return value
+
+    return Kind(wants, parse)
+
+
+def text(wants: str, max_len: int, pattern: str = "[^\x00-\x1f\x7f]*") -> Kind:
+    """Return the kind of one line of text of at most `max_len` octets that matches `pattern`."""
+    matches = re.compile(pattern).fullmatch
+    wants = f"{wants} of at most {max_len} octets"
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or not matches(value):
+            raise _want(value, wants)
+        if len(value.encode()) > max_len:
+            raise BadValue(f"{shown(value)} has {len(value.encode())} octets; want {wants}")
+        return value
+
+    return Kind(wants, parse)
+
+
+def choice(options: type[StrEnum]) -> Kind:
+    """Return the kind of one word out of an enum's values."""
+    words = " or ".join(f'"{option.value}"' for option in options)
+
+    def parse(value: object) -> StrEnum:
+        if isinstance(value, str):
+            for option in options:
+                if option.value == value:
+                    return option
+        raise _want(value, words)
+
+    return Kind(words, parse)
+
+
+def list_of(item: Kind, *, empty: bool = False) -> Kind:
+    """Return the kind of a list without repetition; a fault names the item by its index."""
+    wants = f"a list of {item.wants}"
+
+    def parse(value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise _want(value, wants)
+        if not value and not empty:
+            raise BadValue(f"the list is empty; want {wants}")
+        found: list[Any] = []
+        faults: list[tuple[tuple[int | str, ...], str]] = []
+        for index, one in enumerate(value):
+            try:
+                parsed = item.parse(one)
+            except BadValue as bad:
+                faults += [((index, *path), words) for path, words in bad.faults]
+                continue
+            if parsed in found:
+                faults.append(((index,), f"{shown(one)} is in the list twice; name it once"))
+            found.append(parsed)
+        if faults:
+            raise BadValue(*faults)
+        return tuple(found)
+
+    return Kind(wants, parse)
+
+
+ASDOT = re.compile(r"(\d{1,5})\.(\d{1,5})")
+
+
+def parse_asn(value: object) -> int:
+    """Return an AS number given as an integer, "64500" or "1.10" (RFC 5396)."""
+    wants = 'an AS number, 1 to 4294967295, or as text "64500" or "1.10"'
+    if isinstance(value, float):
+        raise BadValue(f"{value} is a decimal number; put an AS number with a dot in quotes")
+    number = 0
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, str):
+        if dotted := ASDOT.fullmatch(value):
+            high, low = int(dotted[1]), int(dotted[2])
+            number = (high << 16) | low if max(high, low) <= 0xFFFF else 0
+        elif value.isascii() and value.isdigit() and len(value) <= 10:
+            number = int(value)
+    if not 1 <= number <= MAX_ASN:
+        raise _want(value, wants)
+    if number == AS_TRANS:
+        raise BadValue(
+            f"{AS_TRANS} is AS_TRANS, which stands in for 4-octet AS numbers (RFC 6793); "
+            "want the neighbor's real AS number"
+        )
+    return number
+
+
+def _asns(value: object) -> tuple[int, ...]:
+    if isinstance(value, list):
+        return tuple(list_of(ASN).parse(value))
+    return (parse_asn(value),)
+
+
+def _ip(value: object, wants: str) -> IPv4Address | IPv6Address:
+    if not isinstance(value, str):
+        raise _want(value, wants)
+    try:
+        return ip_address(value)
+    except ValueError:
+        if "/" in value:
+            raise BadValue(f'{shown(value)} is a prefix; want {wants}, or "range"') from None
+        raise _want(value, wants) from None
+
+
+def parse_host(value: object) -> str:
+    """Return the address of one host, in canonical text."""
+    wants = "an IPv4 or IPv6 address of one host"
+    address = _ip(value, wants)
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            raise BadValue(f"{shown(value)} is IPv4 in IPv6; want {address.ipv4_mapped}")
+        if address.is_link_local:
+            raise BadValue(f"{shown(value)} is link-local; want a global or unique local address")
+    if address.is_multicast or address.is_unspecified or int(address) == MAX_ASN:
+        raise BadValue(f"{shown(value)} is not a host's address; want {wants}")
+    return str(address)
+
+
+def _identifier(value: object) -> str:
+    wants = 'an IPv4 address that is not 0.0.0.0, such as "10.0.0.1"'
+    if not isinstance(value, str):
+        raise _want(value, wants)
+    try:
+        address = IPv4Address(value)
+    except ValueError:
+        raise _want(value, wants) from None
+    if address.is_unspecified:
+        raise _want(value, wants)
+    return str(address)
+
+
+def _prefix(value: object) -> str:
+    wants = 'a prefix such as "10.1.0.0/16" or "2001:db8::/32"'
+    if not isinstance(value, str) or "/" not in value:
+        raise _want(value, wants)
+    try:
+        network = ip_network(value, strict=False)
+    except ValueError:
+        raise _want(value, wants) from None
+    if network.network_address != ip_address(value.split("/", 1)[0]):
+        raise BadValue(f'{shown(value)} has host bits set; want "{network}"')
+    return str(network)
+
+
+def parse_endpoint(value: object) -> Endpoint:
+    """Return a listening address, "192.0.2.1:179" or "[2001:db8::1]:179"."""
+    wants = '"IP:PORT" or "[IPv6]:PORT", such as "10.0.0.1:179" or "[2001:db8::1]:179"'
+    if not isinstance(value, str):
+        raise _want(value, wants)
+    host, colon, port = value.rpartition(":")
+    if not colon:
+        raise BadValue(f"{shown(value)} has no port; want {wants}")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if ":" not in host:
+            raise _want(value, wants)
+    elif ":" in host:
+        raise BadValue(f"{shown(value)} needs brackets around the IPv6 address; want {wants}")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        raise BadValue(f"{shown(value)}: {shown(host)} is no IP address; want {wants}") from None
+    if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
+        raise BadValue(f"{shown(value)}: the port does not fit; want 1 to 65535")
+    return Endpoint(str(address), int(port))
+
+
+def _family(value: object) -> Family:
+    wants = " or ".join(f'"{family.label}"' for family in Family)
+    if isinstance(value, str):
+        for family in Family:
+            if family.label == value:
+                return family
+    raise _want(value, wants)
+
+
+def _multihop(value: object) -> int:
+    if isinstance(value, bool):
+        return 255 if value else 0
+    if not isinstance(value, int) or not 1 <= value <= 255:
+        raise _want(value, MULTIHOP.wants)
+    return value
+
+
+BOOLEAN = _boolean()
+ASN = Kind("an AS number", parse_asn)
+ASNS = Kind("an AS number, or for a range a list of them", _asns)
+HOST = Kind("an IPv4 or IPv6 address", parse_host)
+IDENTIFIER = Kind("an IPv4 address", _identifier)
+PREFIX = Kind("an IPv4 or IPv6 prefix", _prefix)
+ENDPOINT = Kind('"IP:PORT" or "[IPv6]:PORT"', parse_endpoint)
+FAMILY = Kind('"ipv4-unicast" or "ipv6-unicast"', _family)
+MULTIHOP = Kind("true, false, or a TTL of 1 to 255", _multihop)
+PORT = integer(1, 65535)
+PATH = text("a path", 4096, "[^\x00]+")
+SOCKET_PATH = text("a path", MAX_SOCKET_PATH_LEN, "[^\x00]+")
+PASSWORD = text("text", MAX_PASSWORD_LEN, "[^\x00\r\n]+")
+HOSTNAME = text(
+    "a host name", 253, r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*"
+)
