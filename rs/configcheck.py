@@ -152,12 +152,19 @@ def _transport_conflicts(values: Values, router: Router) -> Iterator[Conflict]:
         yield Conflict(("port",), "a range is never connected to; want no port")
     if not is_range and "max_peers" in values:
         yield Conflict(("max_peers",), "one address is one neighbor; want it with a range")
-    waits = is_range or values.get("passive", False)
-    if waits and all(endpoint.is_ipv6 != is_ipv6 for endpoint in router.listen):
-        yield Conflict(
-            ("range" if is_range else "address",),
-            f"{name} must connect to us, and router.listen has no {version} address; want one",
-        )
+    if is_range or values.get("passive", False):
+        doors = [endpoint for endpoint in router.listen if endpoint.is_ipv6 == is_ipv6]
+        if not doors:
+            yield Conflict(
+                ("range" if is_range else "address",),
+                f"{name} must connect to us, and router.listen has no {version} address; want one",
+            )
+        elif local and not any(door.is_wildcard or door.host == local for door in doors):
+            yield Conflict(
+                ("local_address",),
+                f"{name} must connect to us at {local}, which router.listen lacks; "
+                f"want one of {', '.join(door.host for door in doors)}",
+            )
     if not is_range and Endpoint(name, values.get("port", BGP_PORT)) in router.listen:
         yield Conflict(
             ("address",), f"{name} is our own address, in router.listen; want the neighbor's"
