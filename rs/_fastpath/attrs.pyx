@@ -30,6 +30,7 @@ from rs._fastpath.arena cimport (
     slab_release,
 )
 from rs._fastpath.attrdict cimport encode_attrs
+from rs._fastpath.hashing cimport hash_bytes
 from rs._fastpath.text cimport addr_text
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
@@ -67,66 +68,17 @@ from rs._fastpath.types cimport (
 from rs._fastpath.wire cimport load32
 
 
-cdef extern from *:
-    """
-    #include <stdint.h>
-    /* Both halves of a 64 x 64 bit product, folded. */
-    static inline uint64_t rs_mix(uint64_t a, uint64_t b)
-    {
-    #ifdef __SIZEOF_INT128__
-        unsigned __int128 r = (unsigned __int128)a * b;
-        return (uint64_t)r ^ (uint64_t)(r >> 64);
-    #else
-        uint64_t al = (uint32_t)a, ah = a >> 32, bl = (uint32_t)b, bh = b >> 32;
-        uint64_t m1 = ah * bl, m2 = al * bh, lo = al * bl;
-        uint64_t mid = (lo >> 32) + (uint32_t)m1 + (uint32_t)m2;
-        return ((mid << 32) | (uint32_t)lo)
-               ^ (ah * bh + (m1 >> 32) + (m2 >> 32) + (mid >> 32));
-    #endif
-    }
-    """
-    uint64_t mix "rs_mix"(uint64_t a, uint64_t b) noexcept nogil
-
-
 cdef enum:
     MIN_INDEX = 64          # slots of an empty index
     JOIN_LEN = 4096         # longest block with MP_REACH in the middle that lookup tries
     MAX_BLOCK = 65535       # octets of a canonical block: attrset_t.wire_len
     UNREACHABLE = 0xFFFFFFFF
 
-# Odd constants with about as many ones as zeros.
-cdef uint64_t K1 = 0x9E3779B97F4A7C15
-cdef uint64_t K2 = 0xD6E8FEB86659FD93
-cdef uint64_t K3 = 0xA0761D6478BD642F
-
-
-cdef inline uint64_t word(const uint8_t *p) noexcept nogil:
-    cdef uint64_t v
-    memcpy(&v, p, 8)
-    return v
-
-
-cdef inline uint64_t hash_bytes(uint64_t h, const uint8_t *p, uint32_t n) noexcept nogil:
-    cdef uint64_t a = 0
-    cdef uint64_t b = 0
-    h ^= mix(n ^ K1, K3)
-    while n > 16:
-        h = mix(word(p) ^ K1, word(p + 8) ^ h)
-        p += 16
-        n -= 16
-    if n >= 8:
-        a = word(p)
-        b = word(p + n - 8)
-    else:
-        memcpy(&a, p, n)
-    return mix(a ^ K2, b ^ h)
-
-
 cdef inline uint32_t hash_set(uint64_t seed, const uint8_t *wire, uint32_t n, const uint8_t *nh,
                               uint32_t nh_len, bint classic) noexcept nogil:
     cdef uint64_t h = hash_bytes(seed, wire, n)
     if not classic:
-        h = hash_bytes(h ^ K2, nh, nh_len)
+        h = hash_bytes(h, nh, nh_len)
     return <uint32_t>(h ^ (h >> 32))
 
 
