@@ -73,8 +73,11 @@ cdef enum:
     AS_HAS_OTC = 0x0100
     AS_HAS_AIGP = 0x0200
     AS_HAS_UNKNOWN = 0x0400         # an attribute type that this build does not know
-    AS_CONTROL = 0x0800             # compiled: some community selects members (see sets.pyx)
-    AS_COMPILED = 0x1000            # set_h and AS_CONTROL are valid
+    AS_CONTROL = 0x0800             # compiled: holds communities that are ours to act on and scrub
+    AS_COMPILED = 0x1000            # set_h, own_as and the compiled flags are valid (control.pyx)
+    AS_OWN_CLUSTER = 0x2000         # compiled: CLUSTER_LIST holds our cluster id
+    AS_OWN_ORIGINATOR = 0x4000      # compiled: ORIGINATOR_ID is our router id
+    AS_BAD_NEXT_HOP = 0x8000        # compiled: next hop is ours, unspecified or no host
 
 # One interned attribute set. 64 B + wire bytes (8 B granules); real tables share one among 5 to 10
 # paths. The wire bytes are canonical: attributes in rising type order, each once, 4-octet AS
@@ -90,15 +93,16 @@ cdef struct attrset_t:
     uint32_t med            # 0 when absent
     uint32_t local_pref     # 100 when absent
     uint32_t originator     # ORIGINATOR_ID in host order, 0 when absent
-    uint32_t set_h          # member set that its control communities leave (sets.pyx); 0 = all
-    uint32_t out_h          # unused by attrs: cache of the exported form, see rewrite.pyx
+    uint32_t set_h          # members that its communities and AS_PATH leave (control.pyx); 0 = all
+    uint32_t derived_h      # unused by attrs: chain of exported forms (rewrite.pyx)
     uint16_t wire_len       # octets
     uint16_t flags          # AS_*
     uint16_t path_len       # AS_PATH length for the decision: sets 1, confederation segments 0
     uint16_t cluster_len    # CLUSTER_LIST entries
     uint8_t origin
     uint8_t nh_len          # 4, 16 or 32; 0 only in a set under construction
-    uint16_t _pad
+    uint8_t own_as          # compiled: times our AS number stands in AS_PATH, at most 255
+    uint8_t _pad
 
 # One next hop, shared by attribute sets. metric is re-read by the decision, so that a changed
 # IGP metric needs no change in the sets.

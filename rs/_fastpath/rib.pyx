@@ -1,0 +1,600 @@
+"""Adj-RIB-In and Loc-RIB: the paths of every prefix, ranked by the decision process.
+
+In: prefixes with an interned attribute set and a verdict of import, from ingest. Out: prefixes
+marked dirty, and for each of them, on demand, its paths in order of preference. Rejected paths stay,
+with their reason, behind the others: a changed policy needs nobody to send anything again
+(RFC 9324), and "why" has an answer. RFC 4271 9.1, RFC 4456 9.
+
+The Rib owns paths and prefixes; every path owns a reference to its attribute set. Ranking is
+delayed to the moment when a dirty prefix is looked at, so that ten changes cost one ranking.
+
+Memory: 20 B a path, 8 B a prefix beside its key in the trie. A peer's paths are not chained: what
+goes over all of a peer's paths walks the prefixes, for any number of peers at once.
+"""
+
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memmove, memset
+
+from rs._fastpath.arena cimport slab_alloc, slab_at, slab_free_all, slab_init, slab_release
+from rs._fastpath.attrs cimport AttrTable
+from rs._fastpath.control cimport Control
+from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare
+from rs._fastpath.sets cimport MemberSets
+from rs._fastpath.trie cimport Trie
+from rs._fastpath.types cimport (
+    AS_BAD_NEXT_HOP,
+    AS_COMPILED,
+    AS_HAS_AS_SET,
+    AS_HAS_CONFED,
+    AS_OWN_CLUSTER,
+    AS_OWN_ORIGINATOR,
+    attrset_t,
+)
+from rs._fastpath.wire cimport prefix_load
+
+import ipaddress
+
+cdef enum:
+    REASON_AS_LOOP = 1
+    REASON_FIRST_AS = 2
+    REASON_AS_SET = 3
+    REASON_NEXT_HOP_INVALID = 4
+    REASON_NEXT_HOP_UNREACHABLE = 5
+    REASON_ORIGINATOR_LOOP = 6
+    REASON_CLUSTER_LOOP = 7
+    REASON_CONFED_SEGMENT = 8
+
+    UNREACHABLE = 0xFFFFFFFF
+    STACK_CANDIDATES = 64
+
+
+cdef class Table:
+    def __cinit__(self, Rib rib, uint32_t family):
+        self.rib = rib
+        self.family = family
+        self.trie = Trie(4 if family == 0 else 16)
+        self.dests_cap = 64
+        self.dests = <dest_t *>calloc(self.dests_cap, sizeof(dest_t))
+        self.dirty_cap = 1024
+        self.dirty = <uint32_t *>malloc(self.dirty_cap * 4)
+        if self.dests == NULL or self.dirty == NULL:
+            raise MemoryError
+        slab_init(&self.paths, sizeof(path_t), 64)
+
+    def __dealloc__(self):
+        free(self.dests)
+        free(self.dirty)
+        slab_free_all(&self.paths)
+
+    cdef int _grow(self, uint32_t h) except -1 nogil:
+        cdef uint64_t cap = <uint64_t>h + (h >> 1) + 64
+        cdef dest_t *dests = <dest_t *>realloc(self.dests, cap * sizeof(dest_t))
+        if dests == NULL:
+            with gil:
+                raise MemoryError
+        self.dests = dests
+        self.dests_cap = <uint32_t>cap
+        return 0
+
+    cdef int mark(self, uint32_t h) except -1 nogil:
+        """Queue a prefix for the next flush, once."""
+        cdef uint32_t n
+        cdef uint32_t *p
+        if self.dests[h].flags & DEST_DIRTY:
+            return 0
+        if self.dirty_tail == self.dirty_cap:
+            n = self.dirty_tail - self.dirty_head
+            if self.dirty_head > self.dirty_cap >> 1:
+                memmove(self.dirty, self.dirty + self.dirty_head, <uint64_t>n * 4)
+            else:
+                p = <uint32_t *>malloc(<uint64_t>self.dirty_cap * 2 * 4)
+                if p == NULL:
+                    with gil:
+                        raise MemoryError
+                memcpy(p, self.dirty + self.dirty_head, <uint64_t>n * 4)
+                free(self.dirty)
+                self.dirty = p
+                self.dirty_cap *= 2
+            self.dirty_head = 0
+            self.dirty_tail = n
+        self.dests[h].flags |= DEST_DIRTY
+        self.dirty[self.dirty_tail] = h
+        self.dirty_tail += 1
+        return 0
+
+    # --- changes -------------------------------------------------------------------------------
+
+    cdef int update(self, const uint8_t *addr, uint32_t plen, uint32_t slot, uint32_t path_id,
+                    uint32_t attrs_h, uint32_t reason, uint32_t ticks) except -1 nogil:
+        """Enter a path, or replace the one of the same peer and path id (implicit withdraw).
+
+        `addr` is masked; `reason` is a RejectReason, 0 for a path that is used. The path takes its
+        own reference to the attribute set. Returns 1 if anything changed.
+        """
+        cdef uint32_t known = self.trie.count
+        cdef uint32_t h = self.trie.insert(addr, plen)
+        cdef uint32_t p_h, prev, new_h
+        cdef peer_t *peer = &self.rib.peers[slot]
+        cdef dest_t *d
+        cdef path_t *p
+        cdef uint8_t was
+        if h >= self.dests_cap:
+            self._grow(h)
+        d = &self.dests[h]
+        if self.trie.count != known:
+            memset(d, 0, sizeof(dest_t))
+        p_h = d.paths_h
+        prev = 0
+        while p_h:
+            p = self.path(p_h)
+            if p.peer == slot and p.path_id == path_id:
+                break
+            prev = p_h
+            p_h = p.next_h
+        if p_h:
+            was = p.flags & PATH_REJECTED
+            if p.attrs_h == attrs_h and (p.reason == reason if was else not reason):
+                p.flags &= <uint8_t>~PATH_STALE
+                return 0
+            self.rib.attrs.ref(attrs_h)
+            self.rib.attrs.unref(p.attrs_h)
+            p.attrs_h = attrs_h
+            p.ticks = ticks
+            if was:
+                peer.rejected[self.family] -= 1
+                peer.by_reason[p.reason] -= 1
+            p.flags = 0
+            p.reason = 0
+            if reason:
+                p.flags = PATH_REJECTED
+                p.reason = <uint8_t>reason
+                peer.rejected[self.family] += 1
+                peer.by_reason[reason] += 1
+            self.changes += 1
+            if not (was and reason):
+                d.flags |= DEST_UNRANKED
+                self.mark(h)
+            return 1
+        if d.n_paths == 0xFFFF:
+            return 0
+        new_h = slab_alloc(&self.paths)
+        p = self.path(new_h)
+        p.attrs_h = attrs_h
+        p.path_id = path_id
+        p.ticks = ticks
+        p.peer = <uint16_t>slot
+        p.flags = PATH_REJECTED if reason else 0
+        p.reason = <uint8_t>reason
+        self.rib.attrs.ref(attrs_h)
+        d.n_paths += 1
+        peer.received[self.family] += 1
+        self.changes += 1
+        if reason:
+            # Behind all others; the order of those in use stays as it is.
+            peer.rejected[self.family] += 1
+            peer.by_reason[reason] += 1
+            p.next_h = 0
+            if prev:
+                self.path(prev).next_h = new_h
+            else:
+                d.paths_h = new_h
+            return 1
+        p.next_h = d.paths_h
+        d.paths_h = new_h
+        d.flags |= DEST_UNRANKED
+        self.mark(h)
+        return 1
+
+    cdef void _drop_path(self, uint32_t h, uint32_t prev, uint32_t path_h) noexcept nogil:
+        """Unlink and free a path and its reference; the caller marks the prefix."""
+        cdef dest_t *d = &self.dests[h]
+        cdef path_t *p = self.path(path_h)
+        cdef peer_t *peer = &self.rib.peers[p.peer]
+        if prev:
+            self.path(prev).next_h = p.next_h
+        else:
+            d.paths_h = p.next_h
+        d.n_paths -= 1
+        peer.received[self.family] -= 1
+        if p.flags & PATH_REJECTED:
+            peer.rejected[self.family] -= 1
+            peer.by_reason[p.reason] -= 1
+        else:
+            d.flags |= DEST_UNRANKED
+        self.rib.attrs.unref(p.attrs_h)
+        slab_release(&self.paths, path_h)
+        self.changes += 1
+
+    cdef int withdraw(self, const uint8_t *addr, uint32_t plen, uint32_t slot,
+                      uint32_t path_id) except -1 nogil:
+        """Remove a path. One that is not there is no error (RFC 4271). Returns 1 if it was."""
+        cdef uint32_t h = self.trie.find(addr, plen)
+        cdef uint32_t p_h, prev = 0
+        cdef path_t *p
+        if h == 0:
+            return 0
+        p_h = self.dests[h].paths_h
+        while p_h:
+            p = self.path(p_h)
+            if p.peer == slot and p.path_id == path_id:
+                self._drop_path(h, prev, p_h)
+                self.mark(h)
+                return 1
+            prev = p_h
+            p_h = p.next_h
+        return 0
+
+    cdef uint32_t purge(self, uint64_t *slots, uint8_t need_flags, uint32_t pos,
+                        uint32_t n) except? 0 nogil:
+        """Remove the paths of all peers in `slots` from `n` prefixes on from handle `pos`.
+
+        With need_flags only paths with one of these flags go. Returns the handle to go on with, or
+        0 when the last prefix has been seen. Start with 1.
+        """
+        cdef uint32_t h = pos, end, p_h, prev, next_h
+        cdef path_t *p
+        end = self.trie.top if n >= self.trie.top - pos else pos + n
+        while h < end:
+            if self.trie.plens[h] != 255:
+                prev = 0
+                p_h = self.dests[h].paths_h
+                while p_h:
+                    p = self.path(p_h)
+                    next_h = p.next_h
+                    if ((slots[p.peer >> 6] >> (p.peer & 63)) & 1
+                            and (need_flags == 0 or p.flags & need_flags)):
+                        self._drop_path(h, prev, p_h)
+                        self.mark(h)
+                    else:
+                        prev = p_h
+                    p_h = next_h
+            h += 1
+        return h if h < self.trie.top else 0
+
+    # --- decision --------------------------------------------------------------------------------
+
+    cdef int rank(self, uint32_t h) except -1 nogil:
+        """Bring the paths of a prefix into order of preference and note the deciding steps."""
+        cdef dest_t *d = &self.dests[h]
+        cdef candidate_t stack[STACK_CANDIDATES]
+        cdef candidate_t *c = stack
+        cdef uint32_t n = 0, p_h, i, reject_h = 0, reject_tail = 0, metric
+        cdef path_t *p
+        cdef bint med_differs = False
+        d.flags &= <uint8_t>~DEST_UNRANKED
+        if d.n_paths > STACK_CANDIDATES:
+            c = <candidate_t *>malloc(d.n_paths * sizeof(candidate_t))
+            if c == NULL:
+                with gil:
+                    raise MemoryError
+        p_h = d.paths_h
+        while p_h:
+            p = self.path(p_h)
+            metric = self.rib.attrs.hop(p.attrs_h).metric
+            if p.flags & PATH_REJECTED or metric == UNREACHABLE:
+                if not p.flags & PATH_REJECTED:
+                    p.flags |= PATH_NOT_USABLE
+                    p.reason = REASON_NEXT_HOP_UNREACHABLE
+                if reject_tail:
+                    self.path(reject_tail).next_h = p_h
+                else:
+                    reject_h = p_h
+                reject_tail = p_h
+            else:
+                p.flags &= <uint8_t>~PATH_NOT_USABLE
+                c[n].attrs = self.rib.attrs.at(p.attrs_h)
+                c[n].path = p
+                c[n].peer = &self.rib.peers[p.peer]
+                c[n].metric = metric
+                c[n].path_h = p_h
+                if n and c[n].attrs.med != c[0].attrs.med:
+                    med_differs = True
+                n += 1
+            p_h = p.next_h
+        if n > 1:
+            if med_differs and not self.rib.options.med_always:
+                if self.rib.options.med_deterministic:
+                    sort_deterministic(c, n, &self.rib.options)
+                else:
+                    sort_by_arrival(c, n, &self.rib.options)
+            else:
+                sort_total(c, n, &self.rib.options)
+        if reject_tail:
+            self.path(reject_tail).next_h = 0
+        for i in range(n):
+            p = self.path(c[i].path_h)
+            p.next_h = c[i + 1].path_h if i + 1 < n else reject_h
+            p.reason = DECIDED_BEST
+            if i:
+                metric = compare(&c[i - 1], &c[i], &self.rib.options)
+                p.reason = <uint8_t>(metric if <int32_t>metric > 0 else 0 - metric)
+        d.paths_h = c[0].path_h if n else reject_h
+        if n and not d.flags & DEST_USABLE:
+            d.flags |= DEST_USABLE
+            self.usable += 1
+        elif n == 0 and d.flags & DEST_USABLE:
+            d.flags &= <uint8_t>~DEST_USABLE
+            self.usable -= 1
+        if c != stack:
+            free(c)
+        return 0
+
+    # --- for Python --------------------------------------------------------------------------------
+
+    def stats(self):
+        """Return counts and octets: prefixes, paths, usable prefixes, queue, memory."""
+        trie = self.trie.stats()
+        return {
+            "prefixes": self.trie.count,
+            "usable": self.usable,
+            "paths": self.paths.live,
+            "dirty": self.dirty_count(),
+            "changes": self.changes,
+            "bytes": trie["bytes"] + <uint64_t>self.trie.top * sizeof(dest_t)
+                     + <uint64_t>self.paths.top * sizeof(path_t),
+        }
+
+    def handle(self, bytes addr, uint32_t plen):
+        """Return the handle of exactly this prefix, or 0."""
+        return self.trie.get(addr, plen)
+
+    def paths_of(self, uint32_t h):
+        """Return the paths of a prefix, best first: (slot, path id, attribute handle, flags,
+        reason, ticks). Ranks the prefix if it has changed."""
+        cdef uint32_t p_h
+        cdef path_t *p
+        if h == 0 or h >= self.trie.top or self.trie.plens[h] == 255:
+            return []
+        if self.dests[h].flags & DEST_UNRANKED:
+            self.rank(h)
+        out = []
+        p_h = self.dests[h].paths_h
+        while p_h:
+            p = self.path(p_h)
+            out.append((p.peer, p.path_id, p.attrs_h, p.flags, p.reason, p.ticks))
+            p_h = p.next_h
+        return out
+
+    def set_path(self, bytes addr, uint32_t plen, uint32_t slot, uint32_t attrs_h,
+                 uint32_t path_id=0, uint32_t ticks=0):
+        """Enter a path as import would: checked, and kept with its reason if rejected."""
+        cdef uint8_t masked[16]
+        prefix_load(addr, plen, masked, self.trie.width)
+        self.update(masked, plen, slot, path_id, attrs_h, self.rib.check(slot, attrs_h), ticks)
+
+    def drop_path(self, bytes addr, uint32_t plen, uint32_t slot, uint32_t path_id=0):
+        """Withdraw a path; return whether it was there."""
+        cdef uint8_t masked[16]
+        prefix_load(addr, plen, masked, self.trie.width)
+        return bool(self.withdraw(masked, plen, slot, path_id))
+
+    def purge_step(self, list slots, uint32_t pos, uint32_t n, uint32_t need_flags=0):
+        """Remove the paths of these slots from `n` prefixes from handle `pos`; return where to go
+        on, 0 at the end. Start with 1; a table without prefixes returns 0."""
+        cdef uint64_t mask[1024]
+        memset(mask, 0, sizeof(mask))
+        for s in slots:
+            mask[<uint32_t>s >> 6] |= <uint64_t>1 << (<uint32_t>s & 63)
+        if pos >= self.trie.top:
+            return 0
+        return self.purge(mask, <uint8_t>need_flags, pos, n)
+
+    def mark_all(self, uint32_t pos, uint32_t n, bint rank=True):
+        """Queue `n` prefixes from handle `pos` for evaluation; return where to go on, 0 at the end."""
+        cdef uint32_t h = pos
+        cdef uint32_t end = self.trie.top if n >= self.trie.top - pos else pos + n
+        while h < end:
+            if self.trie.plens[h] != 255:
+                if rank:
+                    self.dests[h].flags |= DEST_UNRANKED
+                self.mark(h)
+            h += 1
+        return h if h < self.trie.top else 0
+
+
+cdef void sort_total(candidate_t *c, uint32_t n, const options_t *o) noexcept nogil:
+    """Insertion sort: lists are short and mostly in order already."""
+    cdef uint32_t i, j
+    cdef candidate_t x
+    for i in range(1, n):
+        x = c[i]
+        j = i
+        while j > 0 and compare(&x, &c[j - 1], o) > 0:
+            c[j] = c[j - 1]
+            j -= 1
+        c[j] = x
+
+
+cdef void sort_deterministic(candidate_t *c, uint32_t n, const options_t *o) noexcept nogil:
+    """Rank by repeated selection: best of each neighboring AS, then the best of those.
+
+    Inside a neighboring AS MED always counts, between two it never does, so the ranking is the
+    merge of the groups, each sorted.
+    """
+    cdef uint32_t i, j, start, best
+    cdef candidate_t x
+    # Sort by (neighboring AS, preference).
+    for i in range(1, n):
+        x = c[i]
+        j = i
+        while j > 0 and (x.attrs.first_as < c[j - 1].attrs.first_as
+                         or (x.attrs.first_as == c[j - 1].attrs.first_as
+                             and compare(&x, &c[j - 1], o) > 0)):
+            c[j] = c[j - 1]
+            j -= 1
+        c[j] = x
+    # Merge: of all group heads in what is left, the best one comes next.
+    for start in range(n - 1):
+        best = start
+        for i in range(start + 1, n):
+            if c[i].attrs.first_as != c[i - 1].attrs.first_as and compare(&c[i], &c[best], o) > 0:
+                best = i
+        if best != start:
+            x = c[best]
+            memmove(&c[start + 1], &c[start], (best - start) * sizeof(candidate_t))
+            c[start] = x
+            # What was moved up keeps its order, so each group stays sorted and in one run,
+            # unless the group of `best` is now split from its rest: it is not, it lost its head.
+
+
+cdef void sort_by_arrival(candidate_t *c, uint32_t n, const options_t *o) noexcept nogil:
+    """Rank by repeated selection, each a comparison in order of arrival (MED not deterministic)."""
+    cdef uint32_t i, j, start, best
+    cdef candidate_t x
+    for i in range(1, n):
+        x = c[i]
+        j = i
+        while j > 0 and earlier(&x, &c[j - 1]):
+            c[j] = c[j - 1]
+            j -= 1
+        c[j] = x
+    for start in range(n - 1):
+        best = start
+        for i in range(start + 1, n):
+            if compare(&c[i], &c[best], o) > 0:
+                best = i
+        if best != start:
+            x = c[best]
+            memmove(&c[start + 1], &c[start], (best - start) * sizeof(candidate_t))
+            c[start] = x
+
+
+cdef inline bint earlier(const candidate_t *a, const candidate_t *b) noexcept nogil:
+    if a.path.ticks != b.path.ticks:
+        return <int32_t>(a.path.ticks - b.path.ticks) < 0
+    if a.path.peer != b.path.peer:
+        return a.path.peer < b.path.peer
+    return a.path.path_id < b.path.path_id
+
+
+cdef class Rib:
+    def __cinit__(self, AttrTable attrs, MemberSets sets, Control control):
+        self.attrs = attrs
+        self.sets = sets
+        self.control = control
+        self.n_slots = sets.words * 64
+        self.peers = <peer_t *>calloc(self.n_slots, sizeof(peer_t))
+        if self.peers == NULL:
+            raise MemoryError
+        self.options.med_deterministic = 1
+        self.options.prefer_oldest = 1
+        self.tables = [Table(self, 0), Table(self, 1)]
+
+    def __dealloc__(self):
+        free(self.peers)
+
+    cdef uint32_t check(self, uint32_t slot, uint32_t attrs_h) except 255 nogil:
+        """Return the RejectReason of a path by the protocol's own checks, 0 if it may be used."""
+        cdef peer_t *peer = &self.peers[slot]
+        cdef attrset_t *s = self.attrs.at(attrs_h)
+        if not s.flags & AS_COMPILED:
+            self.control.compile(attrs_h)
+            s = self.attrs.at(attrs_h)
+        if s.own_as > peer.allow_own_as:
+            return REASON_AS_LOOP
+        if s.flags & AS_BAD_NEXT_HOP:
+            return REASON_NEXT_HOP_INVALID
+        if peer.reject_as_set and s.flags & AS_HAS_AS_SET:
+            return REASON_AS_SET
+        if peer.kind < PEER_IBGP:
+            if peer.first_as and s.first_as != peer.asn:
+                return REASON_FIRST_AS
+            if s.flags & AS_HAS_CONFED:
+                return REASON_CONFED_SEGMENT
+        else:
+            if s.flags & AS_OWN_ORIGINATOR:
+                return REASON_ORIGINATOR_LOOP
+            if s.flags & AS_OWN_CLUSTER:
+                return REASON_CLUSTER_LOOP
+        return 0
+
+    # --- for Python --------------------------------------------------------------------------------
+
+    def set_options(self, *, bint med_always=False, bint med_deterministic=True,
+                    bint prefer_oldest=True):
+        """Set what the decision process may vary in; the caller re-ranks what is there."""
+        self.options.med_always = med_always
+        self.options.med_deterministic = med_deterministic
+        self.options.prefer_oldest = prefer_oldest
+
+    def add_peer(self, uint32_t slot, uint32_t asn, str address, uint32_t kind, *,
+                 bint first_as=True, bint reject_as_set=True, uint32_t allow_own_as=0):
+        """Describe the peer in a slot (1 to 65,535); the table of slots grows as needed."""
+        cdef peer_t *p
+        if slot == 0 or slot > 65535:
+            raise ValueError("slots are 1 to 65,535")
+        if slot >= self.n_slots:
+            self._grow_slots(slot)
+        p = &self.peers[slot]
+        if p.addr_len:
+            raise ValueError(f"slot {slot} is taken")
+        packed = ipaddress.ip_address(address).packed
+        memset(p, 0, sizeof(peer_t))
+        p.asn = asn
+        p.addr_len = len(packed)
+        memcpy(p.addr, <const char *>packed, len(packed))
+        p.kind = kind
+        p.first_as = first_as
+        p.reject_as_set = reject_as_set
+        p.allow_own_as = min(allow_own_as, 254)
+
+    def remove_peer(self, uint32_t slot):
+        """Free a slot; its paths must have gone. ValueError if not."""
+        if self.peers[slot].received[0] or self.peers[slot].received[1]:
+            raise ValueError(f"slot {slot} still has paths")
+        memset(&self.peers[slot], 0, sizeof(peer_t))
+
+    def set_router_id(self, uint32_t slot, str router_id):
+        """Note the BGP Identifier of a peer's new session, for the decision process."""
+        self.peers[slot].router_id = int(ipaddress.IPv4Address(router_id))
+
+    def peer_counts(self, uint32_t slot, uint32_t family):
+        """Return (received, accepted, rejected) paths of a peer."""
+        cdef peer_t *p = &self.peers[slot]
+        return (p.received[family], p.received[family] - p.rejected[family], p.rejected[family])
+
+    def reject_counts(self, uint32_t slot):
+        """Return {RejectReason: paths} of a peer, over both families."""
+        cdef peer_t *p = &self.peers[slot]
+        return {i: p.by_reason[i] for i in range(N_REASONS) if p.by_reason[i]}
+
+    def _grow_slots(self, uint32_t slot):
+        cdef uint32_t n = self.n_slots
+        while n <= slot:
+            n *= 2
+        if n > 65536:
+            n = 65536
+        cdef peer_t *p = <peer_t *>realloc(self.peers, <uint64_t>n * sizeof(peer_t))
+        if p == NULL:
+            raise MemoryError
+        memset(p + self.n_slots, 0, <uint64_t>(n - self.n_slots) * sizeof(peer_t))
+        self.peers = p
+        self.n_slots = n
+        self.sets.grow_words(n >> 6)
+
+    def check_attrs(self, uint32_t slot, uint32_t attrs_h):
+        """Return the RejectReason that import would give a path of this peer, 0 for none."""
+        return self.check(slot, attrs_h)
+
+    def recompile(self, uint32_t pos, uint32_t n):
+        """Compile `n` attribute sets anew from handle `pos`, because the peers have changed.
+
+        Returns (where to go on or 0, whether any member set changed).
+        """
+        cdef uint32_t h = pos, old, end
+        cdef bint changed = False
+        cdef attrset_t *s
+        end = self.attrs.sets.top if n >= self.attrs.sets.top - pos else pos + n
+        while h < end:
+            s = self.attrs.at(h)
+            if s.refs and s.flags & AS_COMPILED:
+                old = s.set_h
+                self.sets.ref(old)
+                self.control.forget(h)
+                self.control.compile(h)
+                if self.attrs.at(h).set_h != old:
+                    changed = True
+                self.sets.unref(old)
+            h += 1
+        return (h if h < self.attrs.sets.top else 0, changed)
