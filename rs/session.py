@@ -1,0 +1,886 @@
+"""One neighbor's BGP conversation, without I/O: both directions, up to two TCP connections.
+
+In: what the transport saw (connections made and lost, bytes, time) and what operator or routing
+side want. Out: commands, drained with `poll()` after every call. Time is `now`, seconds of a
+monotonic clock. Nothing here blocks, reads a clock or touches a socket.
+
+Each connection has a state machine (`fsm`), and the session carries its actions out. The *primary*
+machine is the one that seeks: it also lives in Idle, Connect and Active. A *second* one exists
+only while a second TCP connection does, until collision detection has chosen (RFC 4271 6.8).
+
+Outside Established messages are cut and decoded here. In Established each read is handed on as it
+is, by one call to the routing side's `Ingest`, which keeps partial messages itself; the read buffer
+stays the transport's, so neither may hold on to it.
+
+RFC 4271 6, 8 and 10; 4486, 6608, 8538 and 9003 (NOTIFICATION); 5492 (retry without capabilities);
+6286 (identifiers in collisions); 2918 and 7313 (route refresh).
+"""
+# ruff: noqa: ARG002 - actions share one signature, and so do the calls that take `now`
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from rs.capabilities import Negotiated, Offer, negotiate
+from rs.errors import NotifyError
+from rs.fsm import Action, Event, Guard, State, step
+from rs.iana import (
+    HEADER_LEN,
+    MAX_EXTENDED_MESSAGE_LEN,
+    MAX_MESSAGE_LEN,
+    CeaseSubcode,
+    Family,
+    FsmSubcode,
+    MessageType,
+    NotifyCode,
+    OpenSubcode,
+    RefreshSubtype,
+)
+from rs.messages import (
+    KEEPALIVE,
+    Notification,
+    RouteRefresh,
+    decode_notification,
+    decode_open,
+    encode_communication,
+    encode_notification,
+    encode_open,
+    encode_route_refresh,
+    notify_name,
+    read_header,
+)
+from rs.session_types import (
+    Close,
+    Command,
+    Connect,
+    Counters,
+    CountingIngest,
+    Down,
+    Ingest,
+    IngestEvent,
+    Log,
+    OnUp,
+    RefreshReceived,
+    Send,
+    SessionConfig,
+    Up,
+)
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Hashable
+
+__all__ = [
+    "Close",
+    "Command",
+    "Connect",
+    "Counters",
+    "CountingIngest",
+    "Down",
+    "Ingest",
+    "IngestEvent",
+    "Log",
+    "OnUp",
+    "RefreshReceived",
+    "Send",
+    "Session",
+    "SessionConfig",
+    "Up",
+]
+
+LARGE_HOLD_TIME = 240.0
+"""Seconds to wait for the peer's OPEN (RFC 4271 8.2.2 suggests 4 minutes)."""
+JITTER = (0.75, 1.0)
+"""Random factor of ConnectRetryTimer, KeepaliveTimer and restarts (RFC 4271 10)."""
+MAX_ACCEPT_DELAY = 1.0
+"""Seconds that a peer which fails again and again is kept waiting when it connects to us."""
+
+_COLLISION = (NotifyCode.CEASE, CeaseSubcode.COLLISION)
+_FSM_SUBCODES = {
+    State.OPEN_SENT: FsmSubcode.IN_OPEN_SENT,
+    State.OPEN_CONFIRM: FsmSubcode.IN_OPEN_CONFIRM,
+    State.ESTABLISHED: FsmSubcode.IN_ESTABLISHED,
+}
+
+
+@dataclass(slots=True, eq=False)
+class _Machine:
+    """One state machine and its connection, if any. Deadlines are times, None = timer stopped."""
+
+    outbound: bool = True
+    state: State = State.IDLE
+    conn: Hashable | None = None
+    buffer: bytearray = field(default_factory=bytearray)
+    offer: Offer | None = None
+    local_open: bytes = b""
+    remote_open: bytes = b""
+    negotiated: Negotiated | None = None
+    up_since: float = 0.0
+    hold_time: float = 0.0
+    hold: float | None = None
+    keepalive: float | None = None
+    connect_retry: float | None = None
+    delay_open: float | None = None
+    idle_hold: float | None = None
+
+    def release(self) -> None:
+        """Forget the connection and all its timers."""
+        self.conn = self.offer = self.negotiated = None
+        self.buffer.clear()
+        self.hold = self.keepalive = self.delay_open = None
+        self.hold_time = 0.0
+
+    def deadline(self) -> float | None:
+        timers = (self.hold, self.keepalive, self.connect_retry, self.delay_open, self.idle_hold)
+        return min((t for t in timers if t is not None), default=None)
+
+
+@dataclass(slots=True)
+class _Cause:
+    """Why an event happens: what a NOTIFICATION or a Down then says."""
+
+    fault: NotifyError | None = None
+    message: MessageType | None = None
+    reason: str = ""
+    notification: bytes = b""
+    sent: bool = False
+
+
+class Session:
+    """One neighbor: timers, both connections, collision detection, NOTIFICATIONs.
+
+    `on_up(conn, negotiated)` returns the routing side's Ingest for a session that has come up;
+    without it messages are counted and dropped. `rng` gives the jitter, so that tests are exact.
+    """
+
+    def __init__(
+        self, config: SessionConfig, rng: random.Random, on_up: OnUp | None = None
+    ) -> None:
+        self.config = config
+        self.counters = Counters()
+        self.last_error = ""
+        self.ingest: Ingest | None = None
+        self._rng = rng
+        self._on_up = on_up
+        self._commands: list[Command] = []
+        self._primary = _Machine()
+        self._second: _Machine | None = None
+        self._machines: dict[Hashable, _Machine] = {}
+        self._parked: Hashable | None = None
+        self._parked_data = bytearray()
+        self._accept_at = 0.0
+        self._enabled = False
+        self._plain = False
+        self._failures = 0
+        self._slow = False
+        self._wake: float | None = None
+        self._shown = State.IDLE
+        # Actions that are not here need no call: the transport listens anyway, routes go with the
+        # Down command, and damping is part of every restart.
+        self._do: dict[Action, Callable[[_Machine, float, _Cause], None]] = {
+            Action.CONNECT: self._do_connect,
+            Action.DROP_TCP: self._do_drop,
+            Action.RELEASE: self._do_release,
+            Action.CLEAR_RETRY_COUNTER: self._do_clear_retries,
+            Action.COUNT_RETRY: self._do_count_retry,
+            Action.START_CONNECT_RETRY: self._do_start_connect_retry,
+            Action.STOP_CONNECT_RETRY: self._do_stop_connect_retry,
+            Action.START_DELAY_OPEN: self._do_start_delay_open,
+            Action.STOP_DELAY_OPEN: self._do_stop_delay_open,
+            Action.START_LARGE_HOLD: self._do_start_large_hold,
+            Action.START_HOLD: self._do_start_hold,
+            Action.START_KEEPALIVE: self._do_start_keepalive,
+            Action.SEND_OPEN: self._do_send_open,
+            Action.SEND_KEEPALIVE: self._do_send_keepalive,
+            Action.SEND_CEASE: self._do_send_fault,
+            Action.SEND_CEASE_IF_DELAYED: self._do_send_fault,
+            Action.SEND_HOLD_EXPIRED: self._do_send_hold_expired,
+            Action.SEND_ERROR: self._do_send_fault,
+            Action.SEND_FSM_ERROR: self._do_send_fsm_error,
+        }
+
+    # --- what others may look at
+
+    @property
+    def state(self) -> State:
+        """State of the connection that is furthest along."""
+        return self._furthest().state
+
+    @property
+    def negotiated(self) -> Negotiated | None:
+        """What both sides agreed on; None before both OPENs have been seen."""
+        return self._furthest().negotiated
+
+    @property
+    def local_open(self) -> bytes:
+        """Our OPEN as sent on the connection furthest along, header included."""
+        return self._furthest().local_open
+
+    @property
+    def remote_open(self) -> bytes:
+        """The peer's OPEN as received on the connection furthest along, header included."""
+        return self._furthest().remote_open
+
+    @property
+    def enabled(self) -> bool:
+        """Started, and not stopped since."""
+        return self._enabled
+
+    def _furthest(self) -> _Machine:
+        second = self._second
+        if second is not None and second.state > self._primary.state:
+            return second
+        return self._primary
+
+    # --- operator
+
+    def start(self, now: float) -> None:
+        """Start seeking the peer (RFC 4271 8.1.2 ManualStart); nothing when started already."""
+        if self._enabled:
+            return
+        self._enabled = True
+        self._fresh()
+        event = Event.MANUAL_START_PASSIVE if self.config.passive else Event.MANUAL_START
+        self._event(self._primary, event, now)
+        self._settle_timers()
+
+    def stop(
+        self,
+        now: float,
+        subcode: int = CeaseSubcode.ADMIN_SHUTDOWN,
+        communication: str = "",
+    ) -> None:
+        """Close everything by Cease and stay in Idle (ManualStop).
+
+        `communication` goes to the peer with Administrative Shutdown and Reset (RFC 9003).
+        """
+        self._enabled = False
+        self._stop_all(now, subcode, communication)
+        self._settle_timers()
+
+    def reset(
+        self,
+        now: float,
+        subcode: int = CeaseSubcode.ADMIN_RESET,
+        communication: str = "",
+    ) -> None:
+        """Close everything by Cease, then start again after the shortest pause, if started."""
+        self._fresh()
+        self._stop_all(now, subcode, communication)
+        self._settle_timers()
+
+    def _fresh(self) -> None:
+        self._plain = False
+        self._failures = 0
+        self._slow = False
+        self._accept_at = 0.0
+
+    def _stop_all(self, now: float, subcode: int, communication: str) -> None:
+        data = b""
+        if subcode in {CeaseSubcode.ADMIN_SHUTDOWN, CeaseSubcode.ADMIN_RESET}:
+            data = encode_communication(communication)
+        fault = NotifyError(NotifyCode.CEASE, subcode, data)
+        self._reject_parked(fault)
+        machines = [m for m in (self._second, self._primary) if m is not None]
+        for machine in machines:
+            self._event(machine, Event.MANUAL_STOP, now, _Cause(fault=fault))
+        self._primary.idle_hold = None
+        if self._enabled:
+            self._restart(self._primary, now)
+
+    # --- transport
+
+    def connected(self, conn: Hashable, now: float, outbound: bool) -> None:
+        """Take note of a new TCP connection, ours (`outbound`) or the peer's."""
+        if outbound:
+            machine = self._primary
+            if (
+                machine.conn is not None
+                or machine.state not in {State.CONNECT, State.ACTIVE}
+                or self.config.passive
+            ):
+                # Overtaken: stopped, or the peer's connection came up in the meantime.
+                self._commands.append(Close(conn))
+                return
+            machine.outbound = True
+            self._take(machine, conn, Event.TCP_CR_ACKED, now)
+        elif not self._enabled:
+            # RFC 4486 4: refused after the transport had accepted.
+            self._reject(conn, NotifyError(NotifyCode.CEASE, CeaseSubcode.CONNECTION_REJECTED))
+        elif now < self._accept_at:
+            self._reject_parked(NotifyError(NotifyCode.CEASE, CeaseSubcode.COLLISION))
+            self._parked = conn
+        else:
+            self._accept(conn, now)
+        self._settle_timers()
+
+    def connect_failed(self, now: float, reason: str) -> None:
+        """Our attempt to connect has failed."""
+        machine = self._primary
+        if machine.state is State.CONNECT and machine.conn is None:
+            self.last_error = f"connect: {reason}"
+            self._event(machine, Event.TCP_CONNECTION_FAILS, now, _Cause(reason=self.last_error))
+            self._settle_timers()
+
+    def receive(self, conn: Hashable, data: bytes | memoryview, now: float) -> None:
+        """Take one read. `data` is not kept: in Established it goes on as it is."""
+        machine = self._machines.get(conn)
+        if machine is not None and machine.state is State.ESTABLISHED:
+            ingest = self.ingest
+            assert ingest is not None
+            done = ingest.feed(data)
+            if done > 0:
+                # The deadline moves; the wake-up stays and finds that there is nothing to do.
+                machine.hold = now + machine.hold_time if machine.hold_time else None
+                self.counters.received[MessageType.UPDATE] += done
+            if done < 0 or ingest.pending_events:
+                self._ingest_events(machine, ingest, now)
+                self._settle_timers()
+            return
+        if machine is None:
+            if conn == self._parked:
+                self._parked_data += data[: MAX_MESSAGE_LEN - len(self._parked_data)]
+            return
+        machine.buffer += data
+        self._messages(machine, now)
+        self._settle_timers()
+
+    def closed(self, conn: Hashable, now: float, reason: str) -> None:
+        """Take note that the connection is gone: closed by the peer, or broken."""
+        if conn == self._parked:
+            self._parked = None
+            self._parked_data.clear()
+        machine = self._machines.pop(conn, None)
+        if machine is not None:
+            machine.conn = None
+            self.last_error = f"TCP: {reason}"
+            self._event(machine, Event.TCP_CONNECTION_FAILS, now, _Cause(reason=self.last_error))
+        self._settle_timers()
+
+    def next_timer(self) -> float | None:
+        """Time at which `handle_timer` wants to be called; None when nothing is due ever."""
+        return self._wake
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due. Calling it early, late or twice is harmless."""
+        if self._parked is not None and self._accept_at <= now:
+            conn, data = self._parked, bytes(self._parked_data)
+            self._parked = None
+            self._parked_data.clear()
+            self._accept(conn, now)
+            if data:
+                self.receive(conn, data, now)
+        for machine in (self._primary, self._second):
+            if machine is not None:
+                self._timers(machine, now)
+        self._settle_timers()
+
+    def poll(self) -> list[Command]:
+        """Return the commands since the last call, in the order to carry them out."""
+        if not self._commands:
+            return []
+        commands, self._commands = self._commands, []
+        return commands
+
+    # --- routing side
+
+    def notify(
+        self, now: float, code: int, subcode: int, data: bytes = b"", reason: str = ""
+    ) -> None:
+        """End the connection furthest along by this NOTIFICATION; it is sought again later."""
+        machine = self._furthest()
+        if machine.conn is not None:
+            fault = NotifyError(code, subcode, data, reason)
+            up = machine.state is State.ESTABLISHED
+            event = _event_of(fault) if up else Event.AUTOMATIC_STOP
+            self._event(machine, event, now, _Cause(fault=fault))
+        self._settle_timers()
+
+    def send_refresh(self, family: Family, subtype: RefreshSubtype, now: float) -> bool:
+        """Send ROUTE-REFRESH if the session is up and has agreed to it; tell whether it did."""
+        machine = self._furthest()
+        agreed = machine.negotiated
+        if (
+            machine.state is not State.ESTABLISHED
+            or agreed is None
+            or family not in agreed.families
+        ):
+            return False
+        if subtype == RefreshSubtype.REQUEST:
+            allowed = agreed.route_refresh
+        else:
+            allowed = agreed.enhanced_route_refresh
+        if allowed:
+            message = RouteRefresh(family.afi, family.safi, subtype)
+            self._send(machine, MessageType.ROUTE_REFRESH, encode_route_refresh(message))
+        return allowed
+
+    # --- connections
+
+    def _take(self, machine: _Machine, conn: Hashable, event: Event, now: float) -> None:
+        machine.conn = conn
+        machine.buffer.clear()
+        self._machines[conn] = machine
+        self._event(machine, event, now)
+
+    def _accept(self, conn: Hashable, now: float) -> None:
+        """Give the peer's connection a machine."""
+        primary, second = self._primary, self._second
+        older = next(
+            (
+                m
+                for m in (primary, second)
+                if m is not None and m.conn is not None and not m.outbound
+                if m.state is not State.ESTABLISHED
+            ),
+            None,
+        )
+        if older is not None:
+            # Two connections of the peer's: it has given the older one up, or it would not try.
+            self._dump(older, now, "replaced by a newer connection of the peer")
+            primary = self._primary
+        if primary.state is State.IDLE:
+            # Enabled, and only pausing before it connects by itself.
+            self._event(primary, Event.AUTOMATIC_START_DAMPED_PASSIVE, now)
+        if primary.state is State.ACTIVE and primary.conn is None:
+            machine = primary
+        else:
+            machine = self._second = _Machine(state=State.ACTIVE)
+        machine.outbound = False
+        self._take(machine, conn, Event.TCP_CONNECTION_CONFIRMED, now)
+
+    def _dump(self, machine: _Machine, now: float, reason: str) -> None:
+        fault = NotifyError(NotifyCode.CEASE, CeaseSubcode.COLLISION, reason=reason)
+        self._event(machine, Event.OPEN_COLLISION_DUMP, now, _Cause(fault=fault))
+
+    def _reject(self, conn: Hashable, fault: NotifyError) -> None:
+        notification = encode_notification(fault.code, fault.subcode, fault.data)
+        self.counters.sent[MessageType.NOTIFICATION] += 1
+        self._commands += [Send(conn, notification), Close(conn)]
+
+    def _reject_parked(self, fault: NotifyError) -> None:
+        if self._parked is not None:
+            self._reject(self._parked, fault)
+            self._parked = None
+            self._parked_data.clear()
+
+    # --- messages outside Established
+
+    def _messages(self, machine: _Machine, now: float) -> None:
+        """Cut messages from the machine's buffer until it is empty, up, or gone."""
+        buffer, conn = machine.buffer, machine.conn
+        limit = MAX_EXTENDED_MESSAGE_LEN if self.config.extended_message else MAX_MESSAGE_LEN
+        if machine.offer is not None and machine.offer.plain:
+            limit = MAX_MESSAGE_LEN
+        while (
+            len(buffer) >= HEADER_LEN
+            and machine.conn == conn
+            and machine.state is not State.ESTABLISHED
+        ):
+            try:
+                length, kind = read_header(buffer, 0, limit)
+            except NotifyError as fault:
+                self._event(machine, Event.BGP_HEADER_ERR, now, _Cause(fault=fault))
+                return
+            if len(buffer) < length:
+                return
+            message = bytes(buffer[:length])
+            del buffer[:length]
+            self.counters.received[kind] += 1
+            self._message(machine, kind, message, now)
+        if buffer and machine.state is State.ESTABLISHED and conn is not None:
+            rest = bytes(buffer)
+            buffer.clear()
+            self.receive(conn, rest, now)
+
+    def _message(self, machine: _Machine, kind: MessageType, message: bytes, now: float) -> None:
+        match kind:
+            case MessageType.OPEN:
+                self._open(machine, message, now)
+            case MessageType.KEEPALIVE:
+                self._event(machine, Event.KEEPALIVE_MSG, now, _Cause(message=kind))
+            case MessageType.NOTIFICATION:
+                self._notification(machine, decode_notification(message[HEADER_LEN:]), now)
+            case _:
+                self._event(machine, Event.UPDATE_MSG, now, _Cause(message=kind))
+
+    def _open(self, machine: _Machine, message: bytes, now: float) -> None:
+        cause = _Cause(message=MessageType.OPEN)
+        delayed = machine.delay_open is not None
+        if not delayed and machine.state is not State.OPEN_SENT:
+            self._event(machine, Event.BGP_OPEN, now, cause)
+            return
+        machine.remote_open = message
+        offer = machine.offer
+        if offer is None:
+            offer = machine.offer = self._make_offer()
+        try:
+            machine.negotiated = negotiate(
+                offer,
+                decode_open(message[HEADER_LEN:]),
+                peer_asn=self.config.peer_asn,
+                min_hold_time=self.config.min_hold_time,
+            )
+        except NotifyError as fault:
+            cause.fault = fault
+            self._event(machine, Event.BGP_OPEN_MSG_ERR, now, cause)
+            return
+        loser = self._collision(machine, machine.negotiated)
+        if loser is not None:
+            self._dump(loser, now, "")
+        if loser is not machine:
+            self._event(machine, Event.BGP_OPEN_DELAYED if delayed else Event.BGP_OPEN, now, cause)
+
+    def _collision(self, machine: _Machine, agreed: Negotiated) -> _Machine | None:
+        """Return the connection that has to go, now that `machine` has its OPEN (RFC 4271 6.8).
+
+        Only one in OpenConfirm or Established collides: of one in OpenSent we do not know yet
+        whose it is, and its own OPEN will settle it.
+        """
+        other = self._second if machine is self._primary else self._primary
+        if other is None or other.state < State.OPEN_CONFIRM:
+            return None
+        if other.state is State.ESTABLISHED:
+            return machine
+        # RFC 6286 2.3: identifiers first, AS numbers where those are equal.
+        ours = (int(IPv4Address(self.config.local_router_id)), self.config.local_asn)
+        theirs = (int(IPv4Address(agreed.peer_router_id)), agreed.peer_asn)
+        keep_outbound = ours > theirs
+        return machine if machine.outbound != keep_outbound else other
+
+    def _notification(self, machine: _Machine, found: Notification, now: float) -> None:
+        up = machine.state is State.ESTABLISHED
+        reason = f"received NOTIFICATION {found.describe()}"
+        if up or (found.code, found.subcode) != _COLLISION:
+            self.last_error = reason
+        cause = _Cause(
+            reason=reason,
+            notification=encode_notification(
+                found.code, found.subcode, found.data, MAX_EXTENDED_MESSAGE_LEN
+            ),
+        )
+        event = Event.NOTIF_MSG
+        if found.code == NotifyCode.OPEN_MESSAGE:
+            if found.subcode == OpenSubcode.UNSUPPORTED_VERSION:
+                event = Event.NOTIF_MSG_VER_ERR
+            if not up:
+                self._refused(machine, found.subcode)
+        self._event(machine, event, now, cause)
+
+    def _refused(self, machine: _Machine, subcode: int) -> None:
+        """Decide how the next OPEN looks after the peer has refused this one (RFC 5492 3).
+
+        One OPEN goes without capabilities; if that leads nowhere, the one after it has them again.
+        """
+        capabilities = subcode in {
+            OpenSubcode.UNSUPPORTED_OPTIONAL_PARAMETER,
+            OpenSubcode.UNSUPPORTED_CAPABILITY,
+        }
+        was_plain = machine.offer is None or machine.offer.plain
+        self._plain = (
+            capabilities
+            and not was_plain
+            and not self.config.strict
+            and Family.IPV4_UNICAST in self.config.families
+        )
+        if self._plain:
+            self._log("warning", "peer refuses our capabilities; the next OPEN goes without")
+        elif capabilities:
+            self._slow = True
+
+    # --- Established
+
+    def _ingest_events(self, machine: _Machine, ingest: Ingest, now: float) -> None:
+        received = self.counters.received
+        for name, *values in ingest.take_events():
+            match name, values:
+                case "keepalive", [int(count)]:
+                    received[MessageType.KEEPALIVE] += count
+                    received[MessageType.UPDATE] -= count
+                case "refresh", [int(afi), int(safi), int(subtype)]:
+                    received[MessageType.ROUTE_REFRESH] += 1
+                    received[MessageType.UPDATE] -= 1
+                    self._refresh(machine, afi, safi, subtype)
+                case "notification", [int(code), int(subcode), bytes(data)]:
+                    received[MessageType.NOTIFICATION] += 1
+                    self._notification(machine, Notification(code, subcode, data), now)
+                case "error", [int(code), int(subcode), bytes(data), str(reason)]:
+                    fault = NotifyError(code, subcode, data, reason)
+                    self._event(machine, _event_of(fault), now, _Cause(fault=fault))
+                case _:
+                    raise ValueError(f"ingest event {name!r} with {values!r}")
+            if machine.state is not State.ESTABLISHED:
+                return
+
+    def _refresh(self, machine: _Machine, afi: int, safi: int, subtype: int) -> None:
+        """Pass a ROUTE-REFRESH on, or ignore it as RFC 2918 4 and RFC 7313 5 want."""
+        agreed = machine.negotiated
+        assert agreed is not None
+        family = Family.from_wire(afi, safi)
+        if family is None or family not in agreed.families or not agreed.route_refresh:
+            self._log("warning", f"ROUTE-REFRESH for {afi}/{safi} ignored: not negotiated")
+        elif subtype == RefreshSubtype.REQUEST or (
+            agreed.enhanced_route_refresh and subtype in {RefreshSubtype.BORR, RefreshSubtype.EORR}
+        ):
+            self._commands.append(RefreshReceived(family, RefreshSubtype(subtype)))
+        else:
+            self._log("warning", f"ROUTE-REFRESH of subtype {subtype} ignored: not negotiated")
+
+    # --- timers
+
+    def _timers(self, machine: _Machine, now: float) -> None:
+        if machine.hold is not None and machine.hold <= now:
+            self._event(machine, Event.HOLD_TIMER_EXPIRES, now)
+        if machine.keepalive is not None and machine.keepalive <= now:
+            self._event(machine, Event.KEEPALIVE_TIMER_EXPIRES, now)
+        if machine.connect_retry is not None and machine.connect_retry <= now:
+            machine.connect_retry = None
+            self._event(machine, Event.CONNECT_RETRY_TIMER_EXPIRES, now)
+        if machine.delay_open is not None and machine.delay_open <= now:
+            self._event(machine, Event.DELAY_OPEN_TIMER_EXPIRES, now)
+        if machine.idle_hold is not None and machine.idle_hold <= now:
+            machine.idle_hold = None
+            self._event(machine, Event.IDLE_HOLD_TIMER_EXPIRES, now)
+
+    def _settle_timers(self) -> None:
+        due = [self._primary.deadline()]
+        if self._second is not None:
+            due.append(self._second.deadline())
+        if self._parked is not None:
+            due.append(self._accept_at)
+        self._wake = min((t for t in due if t is not None), default=None)
+
+    def _jitter(self, seconds: float) -> float:
+        return seconds * self._rng.uniform(*JITTER)
+
+    # --- the state machine
+
+    def _event(
+        self, machine: _Machine, event: Event, now: float, cause: _Cause | None = None
+    ) -> None:
+        """Step one machine, carry its actions out, and follow up on the new state."""
+        if cause is None:
+            cause = _Cause()
+        before, conn = machine.state, machine.conn
+        guards = Guard.NONE
+        if self.config.passive:
+            guards |= Guard.PASSIVE
+        if self.config.delay_open:
+            guards |= Guard.DELAY_OPEN
+        if machine.delay_open is not None:
+            guards |= Guard.DELAY_OPEN_RUNNING
+        actions, state = step(before, event, guards)
+        for action in actions:
+            do = self._do.get(action)
+            if do is not None:
+                do(machine, now, cause)
+        machine.state = state
+        if before is State.IDLE and state is not before:
+            machine.idle_hold = None
+        if state is not before:
+            self._log("debug", f"{before.label} to {state.label} by {event.label}")
+            if before is State.ESTABLISHED:
+                self._went_down(machine, conn, event, cause)
+            if state is State.ESTABLISHED:
+                self._came_up(machine, now)
+            if state is State.IDLE or (state is State.ACTIVE and before > State.ACTIVE):
+                self._ended(machine, event, before, now)
+        if self.state is not self._shown:
+            self._shown = self.state
+            self.counters.last_change = now
+
+    def _came_up(self, machine: _Machine, now: float) -> None:
+        agreed = machine.negotiated
+        assert agreed is not None
+        assert machine.conn is not None
+        if machine is self._second:
+            self._second = self._primary
+            self._primary = machine
+        if self._second is not None and self._second.conn is None:
+            self._second = None  # it was only seeking
+        machine.connect_retry = machine.idle_hold = None
+        machine.up_since = now
+        self.counters.established += 1
+        if self._on_up is not None:
+            self.ingest = self._on_up(machine.conn, agreed)
+        else:
+            self.ingest = CountingIngest(agreed)
+        self._commands.append(Up(machine.conn, agreed))
+        self._log("info", f"established with AS{agreed.peer_asn} ({agreed.peer_router_id})")
+
+    def _went_down(
+        self, machine: _Machine, conn: Hashable | None, event: Event, cause: _Cause
+    ) -> None:
+        self.counters.flaps += 1
+        self.ingest = None
+        reason = cause.reason or event.label
+        self._commands.append(Down(conn, reason, event, cause.notification, cause.sent))
+        self._log("warning", f"down: {reason}")
+
+    def _ended(self, machine: _Machine, event: Event, before: State, now: float) -> None:
+        """Follow up on a machine that has lost its connection, or its attempt to get one."""
+        other = self._second if machine is self._primary else self._primary
+        settled = other is not None and other.state >= State.OPEN_CONFIRM
+        counts = event not in {Event.MANUAL_STOP, Event.OPEN_COLLISION_DUMP} and not settled
+        if counts and before is not State.CONNECT:
+            self._count_failure(machine, before, now)
+        if machine is self._second:
+            self._second = None
+            return
+        if machine.state is State.ACTIVE:
+            return  # it goes on seeking
+        if self._second is not None:
+            machine.connect_retry = machine.idle_hold = None
+            self._primary, self._second = self._second, None
+        elif not self._enabled:
+            machine.idle_hold = machine.connect_retry = None
+        elif event is Event.TCP_CONNECTION_FAILS and before is State.CONNECT:
+            # Nobody there: listen until the ConnectRetryTimer says to try again.
+            self._event(machine, Event.AUTOMATIC_START_DAMPED_PASSIVE, now)
+        elif event is not Event.MANUAL_STOP:
+            self._restart(machine, now)
+
+    def _count_failure(self, machine: _Machine, before: State, now: float) -> None:
+        config = self.config
+        if before is State.ESTABLISHED and now - machine.up_since >= config.idle_hold_max:
+            self._failures = 0
+        self._failures += 1
+        if self._failures > 1:
+            # A peer that fails and comes back at once, without end, gets one try a second.
+            self._accept_at = now + min(config.idle_hold, MAX_ACCEPT_DELAY)
+
+    def _restart(self, machine: _Machine, now: float) -> None:
+        """Start the IdleHoldTimer: oscillation damping (RFC 4271 8.1.1 DampPeerOscillations)."""
+        config = self.config
+        pause = config.idle_hold * 2.0 ** min(max(self._failures - 1, 0), 30)
+        if self._slow:
+            # RFC 5492 3: what two sides cannot agree on does not heal by itself.
+            pause, self._slow = config.idle_hold_max, False
+        machine.idle_hold = now + self._jitter(min(pause, config.idle_hold_max))
+
+    # --- actions
+
+    def _do_connect(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        machine.outbound = True
+        self._commands.append(Connect())
+
+    def _do_drop(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        if machine.conn is not None:
+            self._machines.pop(machine.conn, None)
+            self._commands.append(Close(machine.conn))
+        machine.release()
+
+    def _do_release(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        conn = machine.conn  # DROP_TCP still has to close it
+        machine.release()
+        machine.conn = conn
+
+    def _do_clear_retries(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        self.counters.connect_retries = 0
+
+    def _do_count_retry(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        self.counters.connect_retries += 1
+
+    def _do_start_connect_retry(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        # A passive neighbor has nothing to retry, and a second machine does not seek.
+        if not self.config.passive and machine is self._primary:
+            machine.connect_retry = now + self._jitter(self.config.connect_retry)
+
+    def _do_stop_connect_retry(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        machine.connect_retry = None
+
+    def _do_start_delay_open(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        machine.delay_open = now + self.config.delay_open
+
+    def _do_stop_delay_open(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        machine.delay_open = None
+
+    def _do_start_large_hold(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        machine.hold = now + LARGE_HOLD_TIME
+
+    def _do_start_hold(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        agreed = machine.negotiated
+        assert agreed is not None
+        machine.hold_time = float(agreed.hold_time)
+        machine.hold = now + machine.hold_time if machine.hold_time else None
+
+    def _do_start_keepalive(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        agreed = machine.negotiated
+        assert agreed is not None
+        machine.keepalive = now + self._jitter(agreed.keepalive) if agreed.keepalive else None
+
+    def _do_send_open(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        if machine.offer is None:
+            machine.offer = self._make_offer()
+        machine.local_open = encode_open(machine.offer.message())
+        if machine.negotiated is None:
+            machine.remote_open = b""
+        self._send(machine, MessageType.OPEN, machine.local_open)
+
+    def _do_send_keepalive(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        self._send(machine, MessageType.KEEPALIVE, KEEPALIVE)
+
+    def _do_send_fault(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        assert cause.fault is not None
+        self._notify(machine, cause.fault, cause)
+
+    def _do_send_hold_expired(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        self._notify(machine, NotifyError(NotifyCode.HOLD_TIMER_EXPIRED), cause)
+
+    def _do_send_fsm_error(self, machine: _Machine, now: float, cause: _Cause) -> None:
+        # RFC 6608 4: the data is the type of the message that should not have come.
+        data = b"" if cause.message is None else bytes([cause.message])
+        what = "event" if cause.message is None else cause.message.name
+        fault = NotifyError(
+            NotifyCode.FSM,
+            _FSM_SUBCODES.get(machine.state, FsmSubcode.UNSPECIFIED),
+            data,
+            f"unexpected {what} in {machine.state.label}",
+        )
+        self._notify(machine, fault, cause)
+
+    def _notify(self, machine: _Machine, fault: NotifyError, cause: _Cause) -> None:
+        """Send a NOTIFICATION and note what it says as the cause of what follows."""
+        if machine.conn is None:
+            return
+        agreed = machine.negotiated
+        extended = agreed is not None and agreed.extended_message
+        limit = MAX_EXTENDED_MESSAGE_LEN if extended else MAX_MESSAGE_LEN
+        cause.notification = encode_notification(fault.code, fault.subcode, fault.data, limit)
+        cause.sent = True
+        text = Notification(fault.code, fault.subcode, fault.data).describe()
+        if fault.reason:
+            text = f"{notify_name(fault.code, fault.subcode)}: {fault.reason}"
+        cause.reason = f"sent NOTIFICATION {text}"
+        if machine.state is State.ESTABLISHED or (fault.code, fault.subcode) != _COLLISION:
+            self.last_error = cause.reason
+        if (fault.code, fault.subcode) == (
+            NotifyCode.OPEN_MESSAGE,
+            OpenSubcode.UNSUPPORTED_CAPABILITY,
+        ):
+            self._slow = True
+        self._send(machine, MessageType.NOTIFICATION, cause.notification)
+
+    def _make_offer(self) -> Offer:
+        offer = self.config.offer(plain=self._plain)
+        self._plain = False
+        return offer
+
+    def _send(self, machine: _Machine, kind: MessageType, data: bytes) -> None:
+        if machine.conn is not None:
+            self.counters.sent[kind] += 1
+            self._commands.append(Send(machine.conn, data))
+
+    def _log(self, level: str, text: str) -> None:
+        self._commands.append(Log(level, text))
+
+
+def _event_of(fault: NotifyError) -> Event:
+    """Return the event that a fault met by the routing side is in the state machine."""
+    if fault.code == NotifyCode.UPDATE_MESSAGE:
+        return Event.UPDATE_MSG_ERR
+    if fault.code == NotifyCode.MESSAGE_HEADER:
+        return Event.BGP_HEADER_ERR
+    return Event.AUTOMATIC_STOP
