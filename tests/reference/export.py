@@ -1,0 +1,252 @@
+"""Who gets which path of a prefix, and with which attributes.
+
+In: the role, the members, the ranked paths of one prefix. Out: for each member the path it is due
+and the attribute dict to send, or nothing. RFC 7947 (route server), RFC 4456 (reflector), RFC 4271
+5.1 and 9.1.3 (the rest), RFC 1997 (well-known communities).
+
+Control communities, for member m and our AS rs; the earlier rule wins:
+
+    never to m          large rs:0:m, standard 0:m
+    to m all the same   large rs:1:m, standard rs:m
+    to nobody           large rs:0:0, standard 0:rs
+    otherwise           to m
+
+A standard form exists only where every AS number in it fits 16 bits.
+
+Interpretations:
+
+ 1. The reflector and plain BGP send the best path or nothing: who may not have it gets no other. A
+    route server client gets the first path in rank order that it may have (RFC 7947 2.3.1).
+ 2. Scrubbed towards route server clients: standard 0:* and (where rs fits) rs:*, large rs:0:* and
+    rs:1:*. Nothing is scrubbed for other members. A community attribute left empty is left out.
+ 3. AIGP goes to internal members only: its sessions are disabled by default on others (RFC 7311
+    3.3). LOCAL_PREF, ORIGINATOR_ID, CLUSTER_LIST likewise (RFC 4271 5.1.5, RFC 4456 8: both are
+    non-transitive). Extended communities are not looked into.
+ 4. An unknown attribute without Optional and Transitive is never sent (RFC 4271 5).
+ 5. With `honor_well_known`: NO_ADVERTISE goes to nobody, NO_EXPORT and NO_EXPORT_SUBCONFED to no
+    external member. Without it they are passed like any community (RFC 7947 2.2.4).
+ 6. `exclude_as_loop` looks for the member's AS anywhere in AS_PATH, sets and confederation segments
+    included, and is for route server clients only.
+ 7. Routes from external peers go to all internal members, and are not reflected: no ORIGINATOR_ID,
+    no CLUSTER_LIST. In the route server role an internal member gets them in the same way.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from rs.iana import AttrFlag, SegmentType, WellKnownCommunity
+
+from .decision import DEFAULT_LOCAL_PREF, Path
+from .update import is_confed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Attrs = dict[str, Any]
+
+
+class Role(Enum):
+    """What the router is; `[router] role`, or a speaker without either."""
+
+    ROUTE_SERVER = "route-server"
+    ROUTE_REFLECTOR = "route-reflector"
+
+
+class Kind(Enum):
+    """What a member is to us."""
+
+    RS_CLIENT = "route server client"
+    EBGP = "plain external neighbor"
+    RR_CLIENT = "internal, client of the reflector"
+    IBGP = "internal, no client"
+
+    @property
+    def internal(self) -> bool:
+        """Of our own AS."""
+        return self in {Kind.RR_CLIENT, Kind.IBGP}
+
+
+@dataclass(frozen=True)
+class Member:
+    """One peer that is up, as a receiver."""
+
+    index: int
+    asn: int
+    kind: Kind = Kind.RS_CLIENT
+    local_address: str = "192.0.2.250"
+    """Our next hop towards it: for next-hop-self."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How the router exports."""
+
+    rs_asn: int = 64500
+    cluster_id: str = "10.0.0.1"
+    exclude_as_loop: bool = True
+    honor_well_known: bool = False
+    set_med: int | None = None
+    """MED for plain external members; None sends none."""
+
+
+# --- eligibility --------------------------------------------------------------------------------
+
+
+def fits(*asns: int) -> bool:
+    """Whether the AS numbers can stand in a standard community."""
+    return all(0 <= asn <= 0xFFFF for asn in asns)
+
+
+def standard(high: int, low: int) -> int:
+    """Standard community `high:low`."""
+    return high << 16 | low
+
+
+def control_allows(attrs: Attrs, member_asn: int, rs_asn: int) -> bool:
+    """Evaluate the control communities for one member."""
+    communities = set(attrs.get("communities", ()))
+    large = set(attrs.get("large_communities", ()))
+
+    def tagged(large_form: tuple[int, int, int], high: int, low: int) -> bool:
+        return large_form in large or (fits(high, low) and standard(high, low) in communities)
+
+    if tagged((rs_asn, 0, member_asn), 0, member_asn):
+        return False
+    if tagged((rs_asn, 1, member_asn), rs_asn, member_asn):
+        return True
+    return not tagged((rs_asn, 0, 0), 0, rs_asn)
+
+
+def well_known_allows(attrs: Attrs, *, internal: bool) -> bool:
+    """RFC 1997: what a router that honors well-known communities may pass on."""
+    communities = set(attrs.get("communities", ()))
+    if WellKnownCommunity.NO_ADVERTISE in communities:
+        return False
+    stay = {WellKnownCommunity.NO_EXPORT, WellKnownCommunity.NO_EXPORT_SUBCONFED}
+    return internal or not stay & communities
+
+
+def eligible(path: Path, member: Member, options: ExportOptions) -> bool:
+    """Whether `member` may have `path`."""
+    if path.peer == member.index:
+        return False
+    if options.honor_well_known and not well_known_allows(
+        path.attrs, internal=member.kind.internal
+    ):
+        return False
+    if member.kind is Kind.RS_CLIENT:
+        if options.exclude_as_loop and any(
+            member.asn in asns for _, asns in path.attrs.get("as_path", ())
+        ):
+            return False
+        return control_allows(path.attrs, member.asn, options.rs_asn)
+    if member.kind is Kind.IBGP:
+        return not path.ibgp or path.client
+    return True
+
+
+def best_for(member: Member, ranked: Sequence[Path], options: ExportOptions) -> Path | None:
+    """The path a member is due: for route server clients the first it may have."""
+    candidates = ranked if member.kind is Kind.RS_CLIENT else ranked[:1]
+    return next((path for path in candidates if eligible(path, member, options)), None)
+
+
+# --- attributes ---------------------------------------------------------------------------------
+
+
+def without(attrs: Attrs, *keys: str) -> Attrs:
+    """Copy of a dict without some keys."""
+    return {k: v for k, v in attrs.items() if k not in keys}
+
+
+INTERNAL_ONLY = ("local_pref", "originator_id", "cluster_list", "aigp")
+
+
+def transitive_unknown(attrs: Attrs) -> Attrs:
+    """Keep unknown attributes only where they are optional and transitive."""
+    both = AttrFlag.OPTIONAL | AttrFlag.TRANSITIVE
+    kept = tuple(u for u in attrs.get("unknown", ()) if u[0] & both == both)
+    return {**attrs, "unknown": kept} if kept else without(attrs, "unknown")
+
+
+def scrub(attrs: Attrs, rs_asn: int) -> Attrs:
+    """Take the control communities out."""
+    ours = {0, rs_asn} if fits(rs_asn) else {0}
+    out = dict(attrs)
+    lists: dict[str, tuple[Any, ...]] = {
+        "communities": tuple(c for c in attrs.get("communities", ()) if c >> 16 not in ours),
+        "large_communities": tuple(
+            c for c in attrs.get("large_communities", ()) if not (c[0] == rs_asn and c[1] in {0, 1})
+        ),
+    }
+    for key, kept in lists.items():
+        out.pop(key, None)
+        if kept:
+            out[key] = kept
+    return out
+
+
+def for_route_server_client(attrs: Attrs, options: ExportOptions) -> Attrs:
+    """RFC 7947 2.2: AS_PATH, NEXT_HOP and MED as they came."""
+    return scrub(transitive_unknown(without(attrs, *INTERNAL_ONLY)), options.rs_asn)
+
+
+def prepend(segments: Iterable[tuple[int, tuple[int, ...]]], asn: int) -> tuple[Any, ...]:
+    """Prepend our AS (RFC 4271 5.1.2 b), confederation segments removed (RFC 5065 4)."""
+    plain = [(kind, asns) for kind, asns in segments if not is_confed(kind)]
+    sequence = int(SegmentType.AS_SEQUENCE)
+    if plain and plain[0][0] == sequence and len(plain[0][1]) < 255:
+        return ((sequence, (asn, *plain[0][1])), *plain[1:])
+    return ((sequence, (asn,)), *plain)
+
+
+def for_external(attrs: Attrs, member: Member, options: ExportOptions) -> Attrs:
+    """RFC 4271 5.1: own AS in front, next hop self, MED not passed on (5.1.4)."""
+    out = transitive_unknown(without(attrs, *INTERNAL_ONLY, "med", "link_local"))
+    out["as_path"] = prepend(attrs.get("as_path", ()), options.rs_asn)
+    out["next_hop"] = member.local_address
+    if options.set_med is not None:
+        out["med"] = options.set_med
+    return out
+
+
+def for_internal(attrs: Attrs) -> Attrs:
+    """RFC 4271 5.1.5: LOCAL_PREF is always there; nothing else changes."""
+    out = transitive_unknown(attrs)
+    out.setdefault("local_pref", DEFAULT_LOCAL_PREF)
+    return out
+
+
+def reflected(path: Path, options: ExportOptions) -> Attrs:
+    """RFC 4456 8: ORIGINATOR_ID where there is none, our CLUSTER_ID in front of the list."""
+    out = for_internal(path.attrs)
+    out.setdefault("originator_id", str(ipaddress.IPv4Address(path.router_id)))
+    out["cluster_list"] = (options.cluster_id, *path.attrs.get("cluster_list", ()))
+    return out
+
+
+def output_attrs(path: Path, member: Member, options: ExportOptions) -> Attrs:
+    """Attributes as `member` gets them."""
+    if member.kind is Kind.RS_CLIENT:
+        return for_route_server_client(path.attrs, options)
+    if member.kind is Kind.EBGP:
+        return for_external(path.attrs, member, options)
+    return reflected(path, options) if path.ibgp else for_internal(path.attrs)
+
+
+def outputs(
+    role: Role, members: Iterable[Member], ranked: Sequence[Path], options: ExportOptions
+) -> dict[int, tuple[Path, Attrs]]:
+    """For one prefix: member index -> (path, attributes to send). Who gets nothing is absent."""
+    out = {}
+    for member in members:
+        if role is Role.ROUTE_REFLECTOR and member.kind is Kind.RS_CLIENT:
+            raise ValueError(f"member {member.index}: a reflector has no route server clients")
+        path = best_for(member, ranked, options)
+        if path is not None:
+            out[member.index] = (path, output_attrs(path, member, options))
+    return out

@@ -1,0 +1,277 @@
+"""A whole router, slowly: peers with their Adj-RIB-In, the Loc-RIB, the exact table of each member.
+
+In: peers coming and going, announcements and withdrawals (as attribute dicts or as UPDATE bodies).
+Out: what every table must hold. Nothing is cached: each question is answered from the Adj-RIBs-In
+alone, so the history cannot leave anything behind that a fresh router would not have, but for the
+time a path was received (RFC 5004 asks for it).
+
+Import checks, in this order; the first that fails is the reason a path is kept but not used:
+
+    AS_LOOP           our AS more than `allow_own_as` times in AS_PATH (RFC 4271 9.1.2)
+    FIRST_AS          external, leftmost AS is not the peer's (RFC 4271 6.3, RFC 7606 7.2)
+    AS_SET            an AS_SET or AS_CONFED_SET in AS_PATH (RFC 9774)
+    NEXT_HOP_INVALID  no host address, or one of our own (RFC 4271 6.3)
+    NEXT_HOP_UNREACHABLE   (RFC 4271 9.1.2.1)
+    ORIGINATOR_LOOP   internal, ORIGINATOR_ID is our router id (RFC 4456 8)
+    CLUSTER_LOOP      internal, our CLUSTER_ID is in CLUSTER_LIST (RFC 4456 8)
+    CONFED_SEGMENT    external, confederation segments in AS_PATH (RFC 5065 4)
+
+Interpretations:
+
+ 1. Not a host address: unspecified (0.0.0.0, ::), multicast. Other odd ones (loopback, class E) are
+    a matter of policy.
+ 2. The first-AS check fails on an empty AS_PATH and on one that begins with a set; leading
+    confederation segments are skipped, they fail their own check.
+ 3. An announcement equal to the path already held changes nothing, its time of receipt included.
+    One with other attributes replaces the path and is received anew.
+ 4. A peer that goes down takes all its paths with it; it comes back empty.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Any
+
+from rs.iana import Decided, Family, RejectReason, SegmentType
+
+from . import export
+from .codec import family_of
+from .decision import Options, Path, rank
+from .export import ExportOptions, Kind, Member, Role
+from .update import Context, Outcome, Result, decode_update, is_confed
+
+Attrs = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A configured peer, as source and as receiver."""
+
+    index: int
+    asn: int
+    address: str
+    router_id: str = "192.0.2.1"
+    kind: Kind = Kind.RS_CLIENT
+    enforce_first_as: bool = True
+    local_address: str = "192.0.2.250"
+    families: frozenset[Family] = frozenset(Family)
+
+    @property
+    def ibgp(self) -> bool:
+        """Of our own AS."""
+        return self.kind.internal
+
+
+@dataclass(frozen=True)
+class RouterOptions:
+    """The router's configuration."""
+
+    role: Role = Role.ROUTE_SERVER
+    asn: int = 64500
+    router_id: str = "10.0.0.1"
+    cluster_id: str = "10.0.0.1"
+    own_addresses: frozenset[str] = frozenset()
+    allow_own_as: int = 0
+    accept_as_sets: bool = False
+    metrics: dict[str, int | None] = field(default_factory=dict)
+    """IGP metric by next hop, None unreachable; 0 for those not listed."""
+    med_always: bool = False
+    deterministic_med: bool = True
+    prefer_oldest: bool = True
+    exclude_as_loop: bool = True
+    honor_well_known: bool = False
+    set_med: int | None = None
+
+    def decision(self) -> Options:
+        """The part that concerns ranking."""
+        return Options(self.asn, self.med_always, self.deterministic_med, self.prefer_oldest)
+
+    def export(self) -> ExportOptions:
+        """The part that concerns export."""
+        return ExportOptions(
+            self.asn, self.cluster_id, self.exclude_as_loop, self.honor_well_known, self.set_med
+        )
+
+
+@dataclass(frozen=True)
+class Held:
+    """One entry of an Adj-RIB-In."""
+
+    attrs: Attrs
+    received: float
+    reason: RejectReason
+
+
+def first_as(attrs: Attrs) -> int | None:
+    """Leftmost AS outside confederation segments; None where there is none, or a set leads."""
+    for kind, asns in attrs.get("as_path", ()):
+        if is_confed(kind):
+            continue
+        return int(asns[0]) if kind == SegmentType.AS_SEQUENCE else None
+    return None
+
+
+def reject_reason(attrs: Attrs, peer: Peer, options: RouterOptions) -> RejectReason:
+    """Judge one path on import; NONE means that it is used."""
+    segments = attrs.get("as_path", ())
+    if sum(asns.count(options.asn) for _, asns in segments) > options.allow_own_as:
+        return RejectReason.AS_LOOP
+    if not peer.ibgp and peer.enforce_first_as and first_as(attrs) != peer.asn:
+        return RejectReason.FIRST_AS
+    sets = {SegmentType.AS_SET, SegmentType.AS_CONFED_SET}
+    if not options.accept_as_sets and any(kind in sets for kind, _ in segments):
+        return RejectReason.AS_SET
+    next_hop = ipaddress.ip_address(attrs["next_hop"])
+    own = {ipaddress.ip_address(a) for a in options.own_addresses}
+    if next_hop.is_unspecified or next_hop.is_multicast or next_hop in own:
+        return RejectReason.NEXT_HOP_INVALID
+    if options.metrics.get(attrs["next_hop"], 0) is None:
+        return RejectReason.NEXT_HOP_UNREACHABLE
+    if peer.ibgp and attrs.get("originator_id") == options.router_id:
+        return RejectReason.ORIGINATOR_LOOP
+    if peer.ibgp and options.cluster_id in attrs.get("cluster_list", ()):
+        return RejectReason.CLUSTER_LOOP
+    if not peer.ibgp and any(is_confed(kind) for kind, _ in segments):
+        return RejectReason.CONFED_SEGMENT
+    return RejectReason.NONE
+
+
+class ReferenceRouter:
+    """The judge of churn tests. Peers are added down; a peer that is down has no tables."""
+
+    def __init__(self, options: RouterOptions | None = None) -> None:
+        self.options = options or RouterOptions()
+        self.peers: dict[int, Peer] = {}
+        self.up: set[int] = set()
+        self.adj_rib_in: dict[int, dict[tuple[str, int], Held]] = {}
+        self.clock = 0.0
+
+    # --- what happens ---------------------------------------------------------------------------
+
+    def add_peer(self, peer: Peer, *, up: bool = True) -> None:
+        """Configure a peer."""
+        self.peers[peer.index] = peer
+        if up:
+            self.peer_up(peer.index)
+
+    def peer_up(self, index: int) -> None:
+        """Let a session reach Established."""
+        self.up.add(index)
+        self.adj_rib_in.setdefault(index, {})
+
+    def peer_down(self, index: int) -> None:
+        """Take a peer and its paths away."""
+        self.up.discard(index)
+        self.adj_rib_in.pop(index, None)
+
+    def announce(
+        self,
+        index: int,
+        prefix: str,
+        attrs: Attrs,
+        path_id: int = 0,
+        now: float | None = None,
+    ) -> RejectReason:
+        """Put a path into the peer's Adj-RIB-In. Without `now` every call is a tick later."""
+        self._tick(now)
+        table = self.adj_rib_in[index]
+        held = table.get((prefix, path_id))
+        if held is not None and held.attrs == attrs:
+            return held.reason
+        reason = reject_reason(attrs, self.peers[index], self.options)
+        table[prefix, path_id] = Held(dict(attrs), self.clock, reason)
+        return reason
+
+    def withdraw(self, index: int, prefix: str, path_id: int = 0) -> None:
+        """Remove a path; unknown ones are ignored (RFC 7911 5)."""
+        self.adj_rib_in[index].pop((prefix, path_id), None)
+
+    def update(
+        self, index: int, body: bytes, ctx: Context | None = None, now: float | None = None
+    ) -> Result:
+        """Take an UPDATE body; RESET brings the peer down. All its paths get the same time."""
+        peer = self.peers[index]
+        result = decode_update(body, ctx or Context(ibgp=peer.ibgp, families=peer.families))
+        if result.outcome is Outcome.RESET:
+            self.peer_down(index)
+            return result
+        self._tick(now)
+        for _, prefix, path_id in result.withdrawn:
+            self.withdraw(index, prefix, path_id)
+        for (_, prefix, path_id), attrs in result.routes():
+            self.announce(index, prefix, attrs, path_id, self.clock)
+        return result
+
+    def _tick(self, now: float | None) -> None:
+        self.clock = self.clock + 1 if now is None else now
+
+    # --- what must be true ----------------------------------------------------------------------
+
+    def prefixes(self) -> list[str]:
+        """Every prefix with an accepted or rejected path."""
+        return sorted({prefix for table in self.adj_rib_in.values() for prefix, _ in table})
+
+    def paths(self, prefix: str) -> list[Path]:
+        """Return the accepted paths of a prefix, as the decision process takes them."""
+        found = []
+        for index, table in self.adj_rib_in.items():
+            peer = self.peers[index]
+            for (held_prefix, path_id), held in table.items():
+                if held_prefix != prefix or held.reason is not RejectReason.NONE:
+                    continue
+                found.append(
+                    Path(
+                        peer=index,
+                        peer_asn=peer.asn,
+                        ibgp=peer.ibgp,
+                        router_id=int(ipaddress.IPv4Address(peer.router_id)),
+                        address=peer.address,
+                        attrs=held.attrs,
+                        path_id=path_id,
+                        received=held.received,
+                        igp_metric=self.options.metrics.get(held.attrs["next_hop"], 0),
+                        client=peer.kind is Kind.RR_CLIENT,
+                    )
+                )
+        return found
+
+    def loc_rib(self) -> dict[str, list[tuple[Path, Decided]]]:
+        """Every prefix that has a usable path, ranked."""
+        ranked = {p: rank(self.paths(p), self.options.decision()) for p in self.prefixes()}
+        return {p: paths for p, paths in ranked.items() if paths}
+
+    def rejected(self) -> dict[tuple[int, str, int], RejectReason]:
+        """What is held and not used: (peer, prefix, path id) -> reason."""
+        return {
+            (index, prefix, path_id): held.reason
+            for index, table in self.adj_rib_in.items()
+            for (prefix, path_id), held in table.items()
+            if held.reason is not RejectReason.NONE
+        }
+
+    def members(self, family: Family) -> list[Member]:
+        """Every peer that is up and takes the family."""
+        return [
+            Member(p.index, p.asn, p.kind, p.local_address)
+            for p in self.peers.values()
+            if p.index in self.up and family in p.families
+        ]
+
+    def tables(self) -> dict[int, dict[str, Attrs]]:
+        """For every peer that is up the exact table it must hold: prefix -> attributes."""
+        tables: dict[int, dict[str, Attrs]] = {index: {} for index in sorted(self.up)}
+        for prefix, ranked in self.loc_rib().items():
+            due = export.outputs(
+                self.options.role,
+                self.members(family_of(prefix)),
+                [path for path, _ in ranked],
+                self.options.export(),
+            )
+            for index, (_, attrs) in due.items():
+                tables[index][prefix] = attrs
+        return tables
+
+    def table(self, index: int) -> dict[str, Attrs]:
+        """The table one member must hold."""
+        return self.tables()[index]
