@@ -312,7 +312,7 @@ class Neighbor:
     )
     """RFC 2918."""
     enhanced_refresh: bool = attrs.field(
-        default=True, metadata=_key(kinds.BOOLEAN, Effect.NEXT_SESSION, "true")
+        default=True, metadata=_key(kinds.BOOLEAN, Effect.NEXT_SESSION, "as route_refresh")
     )
     """RFC 7313."""
 

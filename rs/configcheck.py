@@ -176,6 +176,11 @@ def conflicts(values: Values, router: Router) -> Iterator[Conflict]:
     yield from _identity_conflicts(values, router)
     yield from _transport_conflicts(values, router)
     yield from contradictions(values)
+    if values.get("enhanced_refresh") and values.get("route_refresh") is False:
+        yield Conflict(
+            ("enhanced_refresh", "route_refresh"),
+            "refines route refresh (RFC 7313); want route_refresh = true beside it, or false",
+        )
     families = values.get("families", tuple(Family))
     if values.get("extended_next_hop") and Family.IPV4_UNICAST not in families:
         yield Conflict(
@@ -209,6 +214,8 @@ def complete(values: Values, router: Router, source: str) -> Neighbor:
         full["passive"] = True
         if full.get("route_reflector_client"):
             full.setdefault("asns", (router.asn,))
+    if full.get("route_refresh") is False:
+        full["enhanced_refresh"] = False
     settled = role_defaults(
         router,
         internal=full.get("asns") == (router.asn,),

@@ -15,6 +15,7 @@ from __future__ import annotations
 import glob
 import re
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from rs.configvalues import MAX_PASSWORD_LEN, MAX_SOCKET_PATH_LEN, BadValue, sho
 from rs.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 Where = tuple[str | int, ...]
 
@@ -51,6 +52,10 @@ class Source:
     path: Path
     text: str
     data: dict[str, Any]
+    """Top-level tables and keys; those of the wrong shape are taken out by `_shape`."""
+    has_router: bool = attrs.field(
+        default=attrs.Factory(lambda self: "router" in self.data, takes_self=True)
+    )
     _lines: dict[Where, int] | None = None
 
     def line(self, where: Where) -> int | None:
@@ -173,12 +178,12 @@ def _parse(path: Path, raw: bytes, faults: _Faults) -> Source | None:
     return None
 
 
-def _suggestion(name: str, names: Iterable[str]) -> str:
+@lru_cache(maxsize=64)  # the same misspelling may stand in a thousand neighbors
+def _suggestion(name: str, names: frozenset[str]) -> str:
     import difflib  # noqa: PLC0415 - 1.4 MB that a correct file does without
 
-    names = sorted(names)
-    close = difflib.get_close_matches(name, names, n=1)
-    return f'did you mean "{close[0]}"?' if close else "known here: " + ", ".join(names)
+    close = difflib.get_close_matches(name, sorted(names), n=1)
+    return f'did you mean "{close[0]}"?' if close else "known here: " + ", ".join(sorted(names))
 
 
 def _values(
@@ -195,7 +200,7 @@ def _values(
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in keys:
-            known = _suggestion(name, keys.keys() - without)
+            known = _suggestion(name, frozenset(keys) - without)
             faults.add(source, (*where, name), f"unknown key; {known}")
             continue
         if name in without:
@@ -261,7 +266,7 @@ def _shape(source: Source, main: Source, faults: _Faults) -> None:
                 )
             else:
                 words = f"unknown {'table' if isinstance(value, (dict, list)) else 'key'}; "
-                words += _suggestion(name, allowed)
+                words += _suggestion(name, frozenset(allowed))
             faults.add(source, where, words)
         elif name in TABLES and not isinstance(value, dict):
             faults.add(source, where, f"{shown(value)} does not fit; want a table, [{name}]")
@@ -307,9 +312,9 @@ class _Reader:
 
     def read_router(self) -> None:
         """Read [router] and [defaults]."""
-        if "router" not in self.main.data:
+        if not self.main.has_router:
             self.faults.add_file(self.main.path, "no [router]; want at least asn and router_id")
-        else:
+        elif "router" in self.main.data:
             values = _complete_values(
                 Router,
                 self.main.data["router"],
@@ -469,8 +474,8 @@ def load_config(path: str | Path) -> Config:
     Raises ConfigError with every fault found; a file that cannot be read or is not TOML hides
     only its own contents. Warnings are in the result.
     """
-    faults = _Faults()
     path = Path(path)
+    faults = _Faults(paths=[path])
     raw = _open(path)
     if isinstance(raw, str):
         raise ConfigError([f"{path}: {raw}"])

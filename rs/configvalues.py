@@ -202,27 +202,33 @@ def _asns(value: object) -> tuple[int, ...]:
     return (parse_asn(value),)
 
 
-def _ip(value: object, wants: str) -> IPv4Address | IPv6Address:
-    if not isinstance(value, str):
-        raise _want(value, wants)
-    try:
-        return ip_address(value)
-    except ValueError:
-        if "/" in value:
-            raise BadValue(f'{shown(value)} is a prefix; want {wants}, or "range"') from None
-        raise _want(value, wants) from None
+def _checked(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Return an address that one TCP socket may have without naming an interface."""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            raise BadValue(f'"{address}" is IPv4 in IPv6; want "{address.ipv4_mapped}"')
+        if address.is_link_local or address.scope_id is not None:
+            raise BadValue(
+                f'"{address}" is of one interface only; want a global or unique local address'
+            )
+    if address.is_multicast:
+        raise BadValue(f'"{address}" is a multicast address; want that of one host')
+    return address
 
 
 def parse_host(value: object) -> str:
     """Return the address of one host, in canonical text."""
     wants = "an IPv4 or IPv6 address of one host"
-    address = _ip(value, wants)
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            raise BadValue(f"{shown(value)} is IPv4 in IPv6; want {address.ipv4_mapped}")
-        if address.is_link_local:
-            raise BadValue(f"{shown(value)} is link-local; want a global or unique local address")
-    if address.is_multicast or address.is_unspecified or int(address) == MAX_ASN:
+    if not isinstance(value, str):
+        raise _want(value, wants)
+    try:
+        address = ip_address(value)
+    except ValueError:
+        if "/" in value:
+            raise BadValue(f'{shown(value)} is a prefix; want {wants}, or "range"') from None
+        raise _want(value, wants) from None
+    address = _checked(address)
+    if address.is_unspecified or int(address) == MAX_ASN:
         raise BadValue(f"{shown(value)} is not a host's address; want {wants}")
     return str(address)
 
@@ -242,13 +248,13 @@ def _identifier(value: object) -> str:
 
 def _prefix(value: object) -> str:
     wants = 'a prefix such as "10.1.0.0/16" or "2001:db8::/32"'
-    if not isinstance(value, str) or "/" not in value:
+    if not isinstance(value, str) or "/" not in value or "%" in value:
         raise _want(value, wants)
     try:
         network = ip_network(value, strict=False)
     except ValueError:
         raise _want(value, wants) from None
-    if network.network_address != ip_address(value.split("/", 1)[0]):
+    if network.network_address != ip_address(value.partition("/")[0]):
         raise BadValue(f'{shown(value)} has host bits set; want "{network}"')
     return str(network)
 
@@ -273,7 +279,19 @@ def parse_endpoint(value: object) -> Endpoint:
         raise BadValue(f"{shown(value)}: {shown(host)} is no IP address; want {wants}") from None
     if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
         raise BadValue(f"{shown(value)}: the port does not fit; want 1 to 65535")
-    return Endpoint(str(address), int(port))
+    return Endpoint(str(_checked(address)), int(port))
+
+
+def _secret(kind: Kind) -> Kind:
+    """Return a kind whose faults do not show the value."""
+
+    def parse(value: object) -> Any:
+        try:
+            return kind.parse(value)
+        except BadValue:
+            raise BadValue(f"the value (not shown) does not fit; want {kind.wants}") from None
+
+    return Kind(kind.wants, parse)
 
 
 def _family(value: object) -> Family:
@@ -305,7 +323,7 @@ MULTIHOP = Kind("true, false, or a TTL of 1 to 255", _multihop)
 PORT = integer(1, 65535)
 PATH = text("a path", 4096, "[^\x00]+")
 SOCKET_PATH = text("a path", MAX_SOCKET_PATH_LEN, "[^\x00]+")
-PASSWORD = text("text", MAX_PASSWORD_LEN, "[^\x00\r\n]+")
+PASSWORD = _secret(text("text", MAX_PASSWORD_LEN, "[^\x00\r\n]+"))
 HOSTNAME = text(
     "a host name", 253, r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*"
 )
