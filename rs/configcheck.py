@@ -97,7 +97,7 @@ def _identity_conflicts(values: Values, router: Router) -> Iterator[Conflict]:
     asns = values.get("asns", ())
     internal = asns == (router.asn,)
     if values.get("address") and len(asns) != 1:
-        yield Conflict(("asns",), "a list of AS numbers; want one, or a range")
+        yield Conflict(("asns",), "want one AS number; a list is for a range")
     if values.get("route_reflector_client"):
         if router.role is not Role.ROUTE_REFLECTOR:
             yield Conflict(
@@ -144,7 +144,7 @@ def _transport_conflicts(values: Values, router: Router) -> Iterator[Conflict]:
     local = values.get("local_address")
     if local and (":" in local) != is_ipv6:
         yield Conflict(("local_address",), f"{local} cannot reach {name}; want an {version} one")
-    if local and local == name:
+    if local == name and not name.startswith(LOOPBACK):
         yield Conflict(("local_address",), f"{local} is the neighbor's own address; want ours")
     if is_range and values.get("passive") is False:
         yield Conflict(("passive",), "a range only waits for its neighbors; want true")
@@ -197,7 +197,7 @@ def layer(own: Values, defaults: Values, router: Router) -> tuple[dict[str, Any]
     while True:
         remaining: list[Conflict] = []
         for conflict in conflicts(values, router):
-            gives_way = [name for name in conflict.attributes if name not in own]
+            gives_way = [name for name in conflict.attributes if name in values and name not in own]
             if gives_way:
                 del values[gives_way[0]]
                 break

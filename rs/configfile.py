@@ -13,6 +13,7 @@ Line numbers come from a plain scan of the text that runs only when there is som
 from __future__ import annotations
 
 import glob
+import os
 import re
 import tomllib
 from functools import lru_cache
@@ -166,13 +167,13 @@ def _parse(path: Path, raw: bytes, faults: _Faults) -> Source | None:
         return None
     try:
         return Source(path, text, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        words = str(error)
-        line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
-        if found := _POSITION.match(words):
-            words = found[1]
+    except ValueError as error:  # TOMLDecodeError, and int() for a number of thousands of digits
+        words = f"not TOML: {error}"
+        if found := _POSITION.match(str(error)):
+            line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
             line, column = int(found[2] or line), int(found[3] or column)
-        faults.add_file(path, f"line {line}, column {column}: not TOML: {words}")
+            words = f"line {line}, column {column}: not TOML: {found[1]}"
+        faults.add_file(path, words)
     except RecursionError:
         faults.add_file(path, "not usable: lists or tables nested too deeply")
     return None
@@ -222,7 +223,7 @@ def _included(main: Source, faults: _Faults) -> list[Source]:
         faults.add(main, ("include",), f"{shown(patterns)} does not fit; want a list of paths")
         return []
     folder = main.path.parent
-    seen = {main.path.resolve()}
+    seen = {os.path.realpath(main.path)}
     found: list[Source] = []
     for index, pattern in enumerate(patterns):
         where = ("include", index)
@@ -235,7 +236,8 @@ def _included(main: Source, faults: _Faults) -> list[Source]:
             if not paths:
                 faults.warn(main, where, f"{shown(pattern)} matches no file")
         for path in paths:
-            resolved = path.resolve()
+            # Not Path.resolve, which raises on a loop of links.
+            resolved = os.path.realpath(path)
             if resolved in seen:
                 continue
             seen.add(resolved)

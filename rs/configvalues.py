@@ -79,6 +79,8 @@ def shown(value: object) -> str:
         return "a table"
     elif isinstance(value, list):
         return "a list"
+    elif isinstance(value, int) and value.bit_length() > 128:
+        return f"a number of {value.bit_length()} bits"  # str() refuses thousands of digits
     else:
         text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -5,7 +5,6 @@ import tomllib
 
 import attrs
 import pytest
-from configs import INTERNAL, MEMBER, ROOT, RR, RS, SECTIONS, Folder, one
 
 from rs.config import (
     AddPath,
@@ -21,6 +20,7 @@ from rs.config import (
 from rs.configfile import load_config
 from rs.configvalues import Endpoint
 from rs.iana import Family
+from tests.configs import INTERNAL, MEMBER, ROOT, RR, RS, SECTIONS, Folder, one
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-from configs import MEMBER, RR, RS, SECTIONS, Folder, one
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from rs.config import keys_of
 from rs.configfile import load_config
 from rs.configvalues import BadValue
 from rs.errors import ConfigError
+from tests.configs import MEMBER, RR, RS, SECTIONS, Folder, one
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_refused_in_the_router(problems, line, words):
         ('address = "255.255.255.255"\nasn = 5', "is not a host's address"),
         ('address = "fe80::1"\nasn = 5', "is of one interface only"),
         ('address = "2001:db8::1%eth0"\nasn = 5', "is of one interface only"),
-        ('address = "10.1.0.1"\nasn = [5, 6]', "neighbors[0].asn (line 6): a list of AS numbers; want one"),
+        ('address = "10.1.0.1"\nasn = [5, 6]', "neighbors[0].asn (line 6): want one AS number; a list is for a range"),
         ('address = "10.1.0.1"\nasn = [5, 0]', "neighbors[0].asn[1] (line 6): 0 does not fit"),
         ('address = "10.1.0.1"\nasn = 64500\nroute_server_client = true', "asn 64500 is our own"),
         ('address = "10.1.0.1"\nasn = 64500\nfirst_as_check = true', "does not put its AS first"),
@@ -320,10 +320,30 @@ def test_not_utf8(tmp_path):
         load_config(path)
 
 
+def test_numbers_without_end(problems):
+    (problem,) = problems(RS.replace("64500", "9" * 5000))
+    assert problem.startswith("rs.toml: not TOML: Exceeds the limit")
+    (problem,) = problems(RS.replace("64500", "0x" + "f" * 5000))
+    assert "router.asn (line 2): a number of 20000 bits does not fit" in problem
+
+
+def test_a_list_of_as_numbers_in_the_defaults_is_for_ranges(load, problems):
+    head = RS + "[defaults]\nasn = [5, 6]\n[[neighbors]]\n"
+    assert one(load(head + 'range = "10.0.0.0/8"\n')).asns == (5, 6)
+    (problem,) = problems(head + 'address = "10.1.0.1"\n')
+    assert "neighbors[0].asn (line 6): want one AS number" in problem
+
+
+def test_a_loop_of_links(problems, tmp_path):
+    (tmp_path / "loop.toml").symlink_to(tmp_path / "loop.toml")
+    (problem,) = problems('include = ["*op.toml"]\n' + RS)
+    assert problem == ("rs.toml: include[0] (line 1): loop.toml: Too many levels of symbolic links")
+
+
 def test_no_file_and_a_directory(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.toml: no such file$"):
         load_config(tmp_path / "none.toml")
-    with pytest.raises(ConfigError, match="is a directory; want a file$"):
+    with pytest.raises(ConfigError, match=r"is a directory; want a file$"):
         load_config(tmp_path)
 
 
