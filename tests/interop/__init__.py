@@ -1,0 +1,1 @@
+"""Interoperability: `rs` between real BGP daemons, on a LAN of network namespaces."""
