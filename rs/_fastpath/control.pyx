@@ -32,12 +32,19 @@ from rs._fastpath.types cimport (
     ATTR_CLUSTER_LIST,
     ATTR_COMMUNITIES,
     ATTR_LARGE_COMMUNITY,
+    WK_NO_ADVERTISE,
+    WK_NO_EXPORT,
     attrset_t,
     nexthop_t,
 )
 from rs._fastpath.wire cimport load16, load32
 
 import ipaddress
+
+cdef enum:
+    NO_EXPORT = 0xFFFFFF01
+    NO_ADVERTISE = 0xFFFFFF02
+    NO_EXPORT_SUBCONFED = 0xFFFFFF03
 
 
 cdef class Control:
@@ -153,7 +160,7 @@ cdef class Control:
         cdef const uint8_t *p = self.attrs.wire(attrs_h)
         cdef const uint8_t *end = p + s.wire_len
         cdef uint32_t words = self.sets.words
-        cdef uint32_t flags = 0, own_as = 0, set_h, i, n, high, low, target
+        cdef uint32_t flags = 0, well_known = 0, own_as = 0, set_h, i, n, high, low, target
         cdef bint deny_all = False, some_deny = False, some_allow = False
         cdef uint64_t *row
         cdef attr_t a
@@ -183,6 +190,11 @@ cdef class Control:
                                 or_bits(self.deny, row, words)
             elif a.type == ATTR_COMMUNITIES:
                 for i in range(0, a.len, 4):
+                    target = load32(v + i)
+                    if target == NO_EXPORT or target == NO_EXPORT_SUBCONFED:
+                        well_known |= WK_NO_EXPORT
+                    elif target == NO_ADVERTISE:
+                        well_known |= WK_NO_ADVERTISE
                     if not self.is_control(a.type, v + i):
                         continue
                     flags |= AS_CONTROL
@@ -234,6 +246,7 @@ cdef class Control:
             set_h = self.sets.intern(self.deny)
         s.set_h = set_h
         s.own_as = <uint8_t>own_as
+        s.well_known = <uint8_t>well_known
         s.flags |= <uint16_t>(flags | AS_COMPILED)
         return 0
 

@@ -16,6 +16,7 @@ cdef enum:
 
     DEST_DIRTY = 0x01           # stands in Table.dirty
     DEST_UNRANKED = 0x02        # the order of its paths is not that of the decision process
+    DEST_ZOMBIE = 0x08          # stands in Table.zombies
     DEST_USABLE = 0x04          # its first path was in use at the last ranking
 
     PEER_RS_CLIENT = 0          # eBGP, transparent
@@ -80,7 +81,10 @@ cdef class Table:
     cdef uint32_t dirty_head
     cdef uint32_t dirty_tail
     cdef readonly uint32_t usable   # prefixes with a path in use
-    cdef uint64_t *mask             # scratch of purge: slots that go
+    cdef uint32_t holders           # members that keep track of prefixes by handle (group.pyx)
+    cdef uint32_t *zombies          # prefixes without paths that holders may still refer to
+    cdef uint32_t zombies_cap
+    cdef uint32_t n_zombies
     cdef readonly uint64_t changes  # updates and withdrawals that changed something
 
     cdef int update(self, const uint8_t *addr, uint32_t plen, uint32_t slot, uint32_t path_id,
@@ -89,6 +93,9 @@ cdef class Table:
                       uint32_t path_id) except -1 nogil
     cdef int mark(self, uint32_t h) except -1 nogil
     cdef int rank(self, uint32_t h) except -1 nogil
+    cdef uint32_t ensure(self, const uint8_t *addr, uint32_t plen) except 0 nogil
+    cdef int vacate(self, uint32_t h) except -1 nogil
+    cdef int release_holder(self) except -1 nogil
     cdef uint32_t purge(self, uint64_t *slots, uint8_t need_flags, uint32_t pos, uint32_t n) except? 0 nogil
     cdef void _drop_path(self, uint32_t h, uint32_t prev, uint32_t path_h) noexcept nogil
     cdef int _grow(self, uint32_t h) except -1 nogil
@@ -109,5 +116,6 @@ cdef class Rib:
     cdef peer_t *peers                  # by slot
     cdef readonly uint32_t n_slots      # slots allocated; peers[n_slots - 1] is the last
     cdef options_t options
+    cdef public uint32_t ticks          # now, 1/16 s since start; set before bytes are fed
 
     cdef uint32_t check(self, uint32_t slot, uint32_t attrs_h) except 255 nogil

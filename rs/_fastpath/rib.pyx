@@ -65,6 +65,7 @@ cdef class Table:
     def __dealloc__(self):
         free(self.dests)
         free(self.dirty)
+        free(self.zombies)
         slab_free_all(&self.paths)
 
     cdef int _grow(self, uint32_t h) except -1 nogil:
@@ -251,6 +252,57 @@ cdef class Table:
                     p_h = next_h
             h += 1
         return h if h < self.trie.top else 0
+
+    cdef uint32_t ensure(self, const uint8_t *addr, uint32_t plen) except 0 nogil:
+        """Return the handle of a prefix; one without paths is made, and stays while holders do."""
+        cdef uint32_t known = self.trie.count
+        cdef uint32_t h = self.trie.insert(addr, plen)
+        if h >= self.dests_cap:
+            self._grow(h)
+        if self.trie.count != known:
+            memset(&self.dests[h], 0, sizeof(dest_t))
+            self.vacate(h)
+        return h
+
+    cdef int vacate(self, uint32_t h) except -1 nogil:
+        """Free a prefix that has no paths and that nobody has been sent.
+
+        While a slow member keeps track of prefixes by handle it only goes on a list, because the
+        handle must not come to mean another prefix.
+        """
+        cdef uint32_t *p
+        cdef uint32_t cap
+        if self.dests[h].n_paths or self.dests[h].flags & (DEST_DIRTY | DEST_ZOMBIE):
+            return 0
+        if self.holders == 0:
+            self.trie.remove(h)
+            return 0
+        if self.n_zombies == self.zombies_cap:
+            cap = self.zombies_cap * 2 + 64
+            p = <uint32_t *>realloc(self.zombies, <uint64_t>cap * 4)
+            if p == NULL:
+                with gil:
+                    raise MemoryError
+            self.zombies = p
+            self.zombies_cap = cap
+        self.zombies[self.n_zombies] = h
+        self.n_zombies += 1
+        self.dests[h].flags |= DEST_ZOMBIE
+        return 0
+
+    cdef int release_holder(self) except -1 nogil:
+        """One holder less; the last one frees what was kept for them."""
+        cdef uint32_t i, h
+        self.holders -= 1
+        if self.holders:
+            return 0
+        for i in range(self.n_zombies):
+            h = self.zombies[i]
+            self.dests[h].flags &= <uint8_t>~DEST_ZOMBIE
+            if self.dests[h].n_paths == 0 and not self.dests[h].flags & DEST_DIRTY:
+                self.trie.remove(h)
+        self.n_zombies = 0
+        return 0
 
     # --- decision --------------------------------------------------------------------------------
 

@@ -79,6 +79,11 @@ cdef enum:
     AS_OWN_ORIGINATOR = 0x4000      # compiled: ORIGINATOR_ID is our router id
     AS_BAD_NEXT_HOP = 0x8000        # compiled: next hop is ours, unspecified or no host
 
+# attrset_t.well_known: communities that a speaker who honors them acts on (RFC 1997).
+cdef enum:
+    WK_NO_EXPORT = 0x01             # NO_EXPORT or NO_EXPORT_SUBCONFED
+    WK_NO_ADVERTISE = 0x02
+
 # One interned attribute set. 64 B + wire bytes (8 B granules); real tables share one among 5 to 10
 # paths. The wire bytes are canonical: attributes in rising type order, each once, 4-octet AS
 # numbers, Extended Length only above 255 octets, no MP_REACH_NLRI, MP_UNREACH_NLRI, AS4_PATH or
@@ -102,7 +107,7 @@ cdef struct attrset_t:
     uint8_t origin
     uint8_t nh_len          # 4, 16 or 32; 0 only in a set under construction
     uint8_t own_as          # compiled: times our AS number stands in AS_PATH, at most 255
-    uint8_t _pad
+    uint8_t well_known      # compiled: WK_*
 
 # One next hop, shared by attribute sets. metric is re-read by the decision, so that a changed
 # IGP metric needs no change in the sets.

@@ -1,0 +1,43 @@
+# Adj-RIB-Out: who has been sent what, by prefix. Implementation: adjout.pyx.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from rs._fastpath.arena cimport blob_t
+from rs._fastpath.rewrite cimport Program, Rewriter
+from rs._fastpath.rib cimport Rib, Table
+
+cdef enum:
+    LIST_TAG = 0x80000000       # entry_t.attrs_h: a list; the rest is its handle, set_h its length
+
+# Members of set_h have the prefix with attributes attrs_h. 8 B. Both references are owned.
+cdef struct entry_t:
+    uint32_t attrs_h            # 0 = nobody has the prefix
+    uint32_t set_h
+
+cdef class AdjOut:
+    """What all peers with one export program have been sent, exact, 8 B for the common prefix."""
+
+    cdef Rib rib
+    cdef readonly Table table
+    cdef Rewriter rewriter
+    cdef readonly Program program
+    cdef bint next_best             # RFC 7947 2.3: who may not have the best path gets the next
+    cdef public bint client_to_client   # RFC 4456: routes of a client go to other clients
+    cdef entry_t *entries           # by prefix handle
+    cdef uint32_t cap
+    cdef blob_t lists               # entry_t[n] of prefixes with several
+    cdef uint32_t *set_count        # prefixes and entries by member set, for counting by member
+    cdef uint32_t set_cap
+    cdef readonly uint32_t prefixes # prefixes that somebody has
+    cdef entry_t *fresh             # result of evaluate(): sets owned, attributes borrowed
+    cdef uint32_t n_fresh
+    cdef uint32_t fresh_cap
+    cdef uint64_t remaining[1024]   # scratch
+
+    cdef int evaluate(self, uint32_t h) except -1
+    cdef int store(self, uint32_t h) except -1
+    cdef int drop_fresh(self) except -1
+    cdef entry_t *get(self, uint32_t h, uint32_t *n) noexcept nogil
+    cdef int _fresh(self, uint32_t attrs_h, uint32_t set_h) except -1
+    cdef int _count(self, uint32_t set_h, int by) except -1
+    cdef bint _allowed(self, uint32_t slot, uint32_t attrs_h) noexcept nogil

@@ -1,0 +1,264 @@
+"""Adj-RIB-Out: for each prefix, which members have it with which attributes.
+
+In: a prefix whose paths have changed. Out: the list of (attributes to send, member set) that is due
+now, beside the list that was sent last. The walk over the ranked paths is the whole export: each
+path takes from the members that remain those it may reach (RFC 7947 2.3.2). Split horizon,
+exclusion, and the next best path for whom the best is not (path hiding) are all this walk. Plain
+BGP and reflectors send the best path or nothing (RFC 4271 9.1.3, RFC 4456 6).
+
+Memory: 8 B a prefix; a prefix with several entries keeps them in a list, 8 B each.
+"""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memset
+
+from rs._fastpath.arena cimport blob_alloc, blob_at, blob_free_all, blob_init, blob_release
+from rs._fastpath.rewrite cimport PROG_EBGP, PROG_IBGP, PROG_RR, PROG_RS, Program, Rewriter
+from rs._fastpath.rib cimport (
+    DEST_UNRANKED,
+    PATH_NOT_USABLE,
+    PATH_REJECTED,
+    PEER_IBGP,
+    PEER_RR_CLIENT,
+    Rib,
+    Table,
+    path_t,
+)
+from rs._fastpath.sets cimport SET_ALL, SET_NONE
+from rs._fastpath.types cimport AS_COMPILED, WK_NO_ADVERTISE, WK_NO_EXPORT, attrset_t
+
+cdef enum:
+    LIST_MAX = 8191         # entries a list can hold; more members than that see only these paths
+
+
+@cython.no_gc_clear  # __dealloc__ gives references back to the RIB
+cdef class AdjOut:
+    def __cinit__(self, Rib rib, uint32_t family, Rewriter rewriter, Program program,
+                  bint client_to_client=True):
+        self.rib = rib
+        self.table = rib.tables[family]
+        self.rewriter = rewriter
+        self.program = program
+        self.next_best = program.kind == PROG_RS
+        self.client_to_client = client_to_client
+        self.cap = self.table.dests_cap
+        self.entries = <entry_t *>calloc(self.cap, sizeof(entry_t))
+        self.set_cap = 256
+        self.set_count = <uint32_t *>calloc(self.set_cap, 4)
+        self.fresh_cap = 16
+        self.fresh = <entry_t *>malloc(self.fresh_cap * sizeof(entry_t))
+        if self.entries == NULL or self.set_count == NULL or self.fresh == NULL:
+            raise MemoryError
+        blob_init(&self.lists, 1024)
+
+    def __dealloc__(self):
+        cdef uint32_t h, n, i
+        cdef entry_t *e
+        if self.entries != NULL and self.fresh != NULL:
+            for h in range(self.cap):
+                e = self.get(h, &n)
+                for i in range(n):
+                    self.rib.attrs.unref(e[i].attrs_h)
+                    self.rib.sets.unref(e[i].set_h)
+        free(self.entries)
+        free(self.set_count)
+        free(self.fresh)
+        blob_free_all(&self.lists)
+
+    cdef entry_t *get(self, uint32_t h, uint32_t *n) noexcept nogil:
+        """Return what was sent for a prefix and the number of entries, which may be 0."""
+        cdef entry_t *e
+        n[0] = 0
+        if h >= self.cap:
+            return NULL
+        e = &self.entries[h]
+        if e.attrs_h == 0:
+            return e
+        if e.attrs_h & LIST_TAG:
+            n[0] = e.set_h
+            return <entry_t *>blob_at(&self.lists, e.attrs_h & ~<uint32_t>LIST_TAG)
+        n[0] = 1
+        return e
+
+    cdef int _fresh(self, uint32_t attrs_h, uint32_t set_h) except -1:
+        cdef entry_t *p
+        if self.n_fresh == self.fresh_cap:
+            p = <entry_t *>realloc(self.fresh, <uint64_t>self.fresh_cap * 2 * sizeof(entry_t))
+            if p == NULL:
+                raise MemoryError
+            self.fresh = p
+            self.fresh_cap *= 2
+        self.fresh[self.n_fresh].attrs_h = attrs_h
+        self.fresh[self.n_fresh].set_h = set_h
+        self.n_fresh += 1
+        return 0
+
+    cdef bint _allowed(self, uint32_t slot, uint32_t attrs_h) noexcept nogil:
+        """Whether a path from this source may go to the peers of this program at all."""
+        cdef uint32_t from_kind = self.rib.peers[slot].kind
+        cdef uint32_t kind = self.program.kind
+        cdef uint32_t wk
+        if kind == PROG_IBGP and from_kind == PEER_IBGP:
+            return False
+        if kind == PROG_RR and from_kind == PEER_RR_CLIENT and not self.client_to_client:
+            return False
+        if self.program.honor_well_known:
+            wk = self.rib.attrs.at(attrs_h).well_known
+            if wk & WK_NO_ADVERTISE or (wk & WK_NO_EXPORT and kind <= PROG_EBGP):
+                return False
+        return True
+
+    cdef int evaluate(self, uint32_t h) except -1:
+        """Fill `fresh` with what is due for a prefix now; rank it first if need be."""
+        cdef uint32_t words = self.rib.sets.words
+        cdef uint32_t p_h, base, set_h, i
+        cdef path_t *p
+        cdef uint64_t *bits
+        cdef uint64_t any_left
+        cdef uint64_t give[1024]
+        cdef bint first = True
+        self.n_fresh = 0
+        if self.table.dests[h].flags & DEST_UNRANKED:
+            self.table.rank(h)
+        p_h = self.table.dests[h].paths_h
+        while p_h:
+            p = self.table.path(p_h)
+            if p.flags & (PATH_REJECTED | PATH_NOT_USABLE):
+                break
+            p_h = p.next_h
+            if not self.rib.attrs.at(p.attrs_h).flags & AS_COMPILED:
+                self.rib.control.compile(p.attrs_h)
+            if not self._allowed(p.peer, p.attrs_h):
+                if self.next_best:
+                    continue
+                break
+            base = self.rib.attrs.at(p.attrs_h).set_h if self.next_best else SET_ALL
+            if first:
+                set_h = self.rib.sets.minus(base, p.peer)
+                if set_h != SET_NONE:
+                    self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer), set_h)
+                    first = False
+                    if p_h == 0 or not self.next_best:
+                        break
+                    bits = self.rib.sets.bits(set_h)
+                    for i in range(words):
+                        self.remaining[i] = ~bits[i]
+                elif not self.next_best:
+                    break
+                continue
+            bits = self.rib.sets.bits(base)
+            any_left = 0
+            for i in range(words):
+                give[i] = self.remaining[i] & bits[i]
+            give[p.peer >> 6] &= ~(<uint64_t>1 << (p.peer & 63))
+            for i in range(words):
+                any_left |= give[i]
+            if any_left == 0:
+                continue
+            set_h = self.rib.sets.intern(give)
+            self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer), set_h)
+            any_left = 0
+            for i in range(words):
+                self.remaining[i] &= ~give[i]
+                any_left |= self.remaining[i]
+            if any_left == 0 or self.n_fresh == LIST_MAX:
+                break
+        return 0
+
+    cdef int _count(self, uint32_t set_h, int by) except -1:
+        cdef uint32_t *p
+        cdef uint32_t cap
+        if set_h >= self.set_cap:
+            cap = set_h + (set_h >> 1) + 64
+            p = <uint32_t *>realloc(self.set_count, <uint64_t>cap * 4)
+            if p == NULL:
+                raise MemoryError
+            memset(p + self.set_cap, 0, <uint64_t>(cap - self.set_cap) * 4)
+            self.set_count = p
+            self.set_cap = cap
+        self.set_count[set_h] += <uint32_t>by
+        return 0
+
+    cdef int store(self, uint32_t h) except -1:
+        """Replace what was sent for a prefix by `fresh`, which gives up its references."""
+        cdef uint32_t n, i, list_h, cap
+        cdef entry_t *old
+        cdef entry_t *p
+        cdef entry_t *slot
+        if h >= self.cap:
+            cap = self.table.dests_cap if self.table.dests_cap > h else h + 64
+            p = <entry_t *>realloc(self.entries, <uint64_t>cap * sizeof(entry_t))
+            if p == NULL:
+                raise MemoryError
+            memset(p + self.cap, 0, <uint64_t>(cap - self.cap) * sizeof(entry_t))
+            self.entries = p
+            self.cap = cap
+        for i in range(self.n_fresh):
+            self.rib.attrs.ref(self.fresh[i].attrs_h)
+            self._count(self.fresh[i].set_h, 1)
+        old = self.get(h, &n)
+        for i in range(n):
+            self._count(old[i].set_h, -1)
+            self.rib.attrs.unref(old[i].attrs_h)
+            self.rib.sets.unref(old[i].set_h)
+        slot = &self.entries[h]
+        if n > 1:
+            blob_release(&self.lists, slot.attrs_h & ~<uint32_t>LIST_TAG, n * sizeof(entry_t))
+        if n:
+            self.prefixes -= 1
+        if self.n_fresh == 0:
+            slot.attrs_h = 0
+            slot.set_h = 0
+            return 0
+        self.prefixes += 1
+        if self.n_fresh == 1:
+            slot[0] = self.fresh[0]
+        else:
+            list_h = blob_alloc(&self.lists, self.n_fresh * sizeof(entry_t))
+            memcpy(blob_at(&self.lists, list_h), self.fresh, self.n_fresh * sizeof(entry_t))
+            slot.attrs_h = LIST_TAG | list_h
+            slot.set_h = self.n_fresh
+        self.n_fresh = 0
+        return 0
+
+    cdef int drop_fresh(self) except -1:
+        """Give back the references of `fresh` when nothing has changed."""
+        cdef uint32_t i
+        for i in range(self.n_fresh):
+            self.rib.sets.unref(self.fresh[i].set_h)
+        self.n_fresh = 0
+        return 0
+
+    # --- for Python --------------------------------------------------------------------------------
+
+    def sent(self, uint32_t h):
+        """Return [(attribute handle, member set handle)] of a prefix, as sent last."""
+        cdef uint32_t n, i
+        cdef entry_t *e = self.get(h, &n)
+        return [(e[i].attrs_h, e[i].set_h) for i in range(n)]
+
+    def sent_to(self, uint32_t h, uint32_t slot):
+        """Return the attribute handle that a member has for a prefix, 0 for none."""
+        cdef uint32_t n, i
+        cdef entry_t *e = self.get(h, &n)
+        for i in range(n):
+            if self.rib.sets.has(e[i].set_h, slot):
+                return e[i].attrs_h
+        return 0
+
+    def advertised(self, uint32_t slot):
+        """Return the number of prefixes that a member has: a walk over sets, not over prefixes."""
+        cdef uint32_t s
+        cdef uint64_t n = 0
+        cdef uint32_t top = self.rib.sets.top if self.rib.sets.top < self.set_cap else self.set_cap
+        for s in range(top):
+            if self.set_count[s] and self.rib.sets.has(s, slot):
+                n += self.set_count[s]
+        return n
+
+    def stats(self):
+        """Return prefixes with anybody, and octets."""
+        return {"prefixes": self.prefixes,
+                "bytes": <uint64_t>self.table.trie.top * sizeof(entry_t) + self.lists.top * 8}

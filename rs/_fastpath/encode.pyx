@@ -1,0 +1,298 @@
+"""UPDATE messages: an attribute set and its prefixes, packed to the negotiated size.
+
+In: attribute handle, prefix handles, member set. Out: whole messages in a log. The attribute bytes
+are those kept by attrs, one memcpy; IPv4 prefixes with an IPv4 next hop go as classic NLRI, all
+others in MP_REACH_NLRI, which stands first (RFC 4760 3, RFC 7606 5.1). For speakers with 2-octet
+AS numbers AS_PATH and AGGREGATOR are converted once per attribute set (RFC 6793 4.2.2).
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
+from rs._fastpath.log cimport Log
+from rs._fastpath.trie cimport Trie
+from rs._fastpath.types cimport (
+    AFLAG_EXT_LEN,
+    AFLAG_OPTIONAL,
+    AFLAG_TRANSITIVE,
+    AS_HAS_NEXT_HOP,
+    AS_TRANS,
+    ATTR_AGGREGATOR,
+    ATTR_AS4_AGGREGATOR,
+    ATTR_AS4_PATH,
+    ATTR_AS_PATH,
+    ATTR_MP_REACH,
+    ATTR_MP_UNREACH,
+    FAM_IPV4,
+    HEADER_LEN,
+    MSG_UPDATE,
+    SEG_CONFED_SEQUENCE,
+    attrset_t,
+    nexthop_t,
+)
+from rs._fastpath.wire cimport load32, plen_bytes, store16, store32
+
+cdef enum:
+    SCRATCH_LEN = 2 * 65536
+
+
+cdef inline uint32_t put_prefix(uint8_t *o, Trie trie, uint32_t h) noexcept nogil:
+    cdef uint32_t plen = trie.plen(h)
+    cdef uint32_t n = plen_bytes(plen)
+    o[0] = <uint8_t>plen
+    memcpy(o + 1, trie.addr(h), n)
+    return 1 + n
+
+
+cdef inline void put_header(uint8_t *o, uint32_t n) noexcept nogil:
+    memset(o, 0xFF, 16)
+    store16(o + 16, n)
+    o[18] = MSG_UPDATE
+
+
+cdef class Encoder:
+    def __cinit__(self, AttrTable attrs, Trie trie, uint32_t family, bint as4=True,
+                  uint32_t max_len=4096, bint ext_next_hop=False):
+        self.attrs = attrs
+        self.trie = trie
+        self.e.family = family
+        self.e.as4 = as4
+        self.e.max_len = max_len
+        self.e.ext_next_hop = ext_next_hop
+        if not as4:
+            self.scratch = <uint8_t *>malloc(SCRATCH_LEN)
+            if self.scratch == NULL:
+                raise MemoryError
+
+    def __dealloc__(self):
+        free(self.scratch)
+
+    cdef int announce(self, Log log, uint32_t attrs_h, uint32_t set_h, const uint32_t *prefixes,
+                      uint32_t n) except -1:
+        """Log announcements of `n` prefixes with one attribute set.
+
+        Where the attributes leave no room for a prefix in a message of this size, or need a next
+        hop form that these peers do not know, the prefixes are withdrawn instead (RFC 8654 4).
+        """
+        cdef attrset_t *s = self.attrs.at(attrs_h)
+        cdef const uint8_t *attrs = self.attrs.wire(attrs_h)
+        cdef uint32_t attrs_len = s.wire_len
+        cdef nexthop_t *hop = self.attrs.hop(attrs_h)
+        cdef bint classic = self.e.family == FAM_IPV4 and s.flags & AS_HAS_NEXT_HOP
+        cdef uint32_t i = 0, fixed, room, need
+        cdef uint8_t *m
+        cdef uint8_t *o
+        cdef uint8_t *nlri
+        if not self.e.as4:
+            attrs_len = two_octet(attrs, attrs_len, self.scratch)
+            attrs = self.scratch
+        if classic:
+            fixed = HEADER_LEN + 4 + attrs_len
+        else:
+            fixed = HEADER_LEN + 4 + attrs_len + 4 + 5 + hop.len
+        if (fixed + 17 > self.e.max_len
+                or (self.e.family == FAM_IPV4 and not classic and not self.e.ext_next_hop
+                    and hop.len != 4)):
+            self.too_long += n
+            return self.withdraw(log, set_h, prefixes, n)
+        while i < n:
+            # Reserved by what can be needed, so that small changes do not open a chunk each.
+            need = fixed + (n - i) * 17
+            if need > self.e.max_len:
+                need = self.e.max_len
+            m = log.reserve(need)
+            o = m + HEADER_LEN
+            store16(o, 0)
+            if classic:
+                store16(o + 2, attrs_len)
+                memcpy(o + 4, attrs, attrs_len)
+                o += 4 + attrs_len
+                room = need - fixed
+                while i < n and room >= 1 + plen_bytes(self.trie.plen(prefixes[i])):
+                    o += put_prefix(o, self.trie, prefixes[i])
+                    room = need - <uint32_t>(o - m)
+                    i += 1
+            else:
+                # Extended Length always, so that the header has one size.
+                nlri = o + 4
+                nlri[0] = AFLAG_OPTIONAL | AFLAG_EXT_LEN
+                nlri[1] = ATTR_MP_REACH
+                store16(nlri + 4, 1 if self.e.family == FAM_IPV4 else 2)
+                nlri[6] = 1
+                nlri[7] = hop.len
+                memcpy(nlri + 8, hop.addr, hop.len)
+                o = nlri + 8 + hop.len
+                o[0] = 0
+                o += 1
+                room = need - fixed
+                while i < n and room >= 1 + plen_bytes(self.trie.plen(prefixes[i])):
+                    room -= 1 + plen_bytes(self.trie.plen(prefixes[i]))
+                    o += put_prefix(o, self.trie, prefixes[i])
+                    i += 1
+                store16(nlri + 2, <uint32_t>(o - nlri - 4))
+                memcpy(o, attrs, attrs_len)
+                o += attrs_len
+                store16(m + HEADER_LEN + 2, <uint32_t>(o - m) - HEADER_LEN - 4)
+            put_header(m, <uint32_t>(o - m))
+            log.commit(<uint32_t>(o - m), set_h)
+        return 0
+
+    cdef int withdraw(self, Log log, uint32_t set_h, const uint32_t *prefixes, uint32_t n) except -1:
+        """Log withdrawals of `n` prefixes."""
+        cdef uint32_t i = 0, need, fixed
+        cdef uint8_t *m
+        cdef uint8_t *o
+        cdef bint classic = self.e.family == FAM_IPV4
+        fixed = HEADER_LEN + 4 if classic else HEADER_LEN + 4 + 4 + 3
+        while i < n:
+            need = fixed + (n - i) * 17
+            if need > self.e.max_len:
+                need = self.e.max_len
+            m = log.reserve(need)
+            if classic:
+                o = m + HEADER_LEN + 2
+                while i < n and (need - <uint32_t>(o - m) - 2
+                                 >= 1 + plen_bytes(self.trie.plen(prefixes[i]))):
+                    o += put_prefix(o, self.trie, prefixes[i])
+                    i += 1
+                store16(m + HEADER_LEN, <uint32_t>(o - m) - HEADER_LEN - 2)
+                store16(o, 0)
+                o += 2
+            else:
+                o = m + HEADER_LEN + 4
+                o[0] = AFLAG_OPTIONAL | AFLAG_EXT_LEN
+                o[1] = ATTR_MP_UNREACH
+                store16(o + 4, 2)
+                o[6] = 1
+                o += 7
+                while i < n and (need - <uint32_t>(o - m)
+                                 >= 1 + plen_bytes(self.trie.plen(prefixes[i]))):
+                    o += put_prefix(o, self.trie, prefixes[i])
+                    i += 1
+                store16(m + HEADER_LEN, 0)
+                store16(m + HEADER_LEN + 2, <uint32_t>(o - m) - HEADER_LEN - 4)
+                store16(m + HEADER_LEN + 6, <uint32_t>(o - m) - HEADER_LEN - 8)
+            put_header(m, <uint32_t>(o - m))
+            log.commit(<uint32_t>(o - m), set_h)
+        return 0
+
+    def encode_all(self, Log log, uint32_t attrs_h, uint32_t set_h, list prefixes):
+        """Announce prefix handles with one attribute set, or withdraw them if it is 0."""
+        cdef uint32_t n = len(prefixes)
+        cdef uint32_t *a = <uint32_t *>malloc((n + 1) * 4)
+        if a == NULL:
+            raise MemoryError
+        try:
+            for i, h in enumerate(prefixes):
+                a[<uint32_t>i] = h
+            if attrs_h:
+                self.announce(log, attrs_h, set_h, a, n)
+            else:
+                self.withdraw(log, set_h, a, n)
+        finally:
+            free(a)
+
+
+cdef uint32_t two_octet(const uint8_t *p, uint32_t n, uint8_t *out) noexcept nogil:
+    """Rewrite canonical attributes for a 2-octet AS speaker; return the octets written.
+
+    AS numbers above 65,535 become AS_TRANS, and then AS4_PATH and AS4_AGGREGATOR carry the real
+    ones, without confederation segments (RFC 6793 4.2.2).
+    """
+    cdef const uint8_t *end = p + n
+    cdef const uint8_t *head
+    cdef const uint8_t *path = NULL
+    cdef const uint8_t *aggregator = NULL
+    cdef uint32_t path_len = 0
+    cdef uint8_t *o = out
+    cdef attr_t a
+    while p < end:
+        head = p
+        p += attr_next(p, &a)
+        if (path != NULL or aggregator != NULL) and a.type > ATTR_AS4_PATH:
+            o = put_as4(o, path, path_len, aggregator)
+            path = NULL
+            aggregator = NULL
+        if a.type == ATTR_AS_PATH:
+            if big_path(a.value, a.len):
+                path = a.value
+                path_len = a.len
+            o = short_path(o, a.value, a.len)
+        elif a.type == ATTR_AGGREGATOR:
+            o[0] = a.flags
+            o[1] = ATTR_AGGREGATOR
+            o[2] = 6
+            if load32(a.value) > 0xFFFF:
+                aggregator = a.value
+                store16(o + 3, AS_TRANS)
+            else:
+                memcpy(o + 3, a.value + 2, 2)
+            memcpy(o + 5, a.value + 4, 4)
+            o += 9
+        else:
+            memcpy(o, head, p - head)
+            o += p - head
+    if path != NULL or aggregator != NULL:
+        o = put_as4(o, path, path_len, aggregator)
+    return <uint32_t>(o - out)
+
+
+cdef bint big_path(const uint8_t *v, uint32_t n) noexcept nogil:
+    cdef const uint8_t *end = v + n
+    cdef uint32_t i, count
+    while v < end:
+        count = v[1]
+        for i in range(count):
+            if load32(v + 2 + 4 * i) > 0xFFFF:
+                return True
+        v += 2 + 4 * count
+    return False
+
+
+cdef uint8_t *short_path(uint8_t *o, const uint8_t *v, uint32_t n) noexcept nogil:
+    cdef const uint8_t *end = v + n
+    cdef uint32_t i, count, asn
+    cdef uint8_t *head = o
+    cdef uint8_t *value = o + 4
+    o = value
+    while v < end:
+        count = v[1]
+        o[0] = v[0]
+        o[1] = v[1]
+        o += 2
+        for i in range(count):
+            asn = load32(v + 2 + 4 * i)
+            store16(o, asn if asn <= 0xFFFF else AS_TRANS)
+            o += 2
+        v += 2 + 4 * count
+    head[0] = AFLAG_TRANSITIVE | AFLAG_EXT_LEN
+    head[1] = ATTR_AS_PATH
+    store16(head + 2, <uint32_t>(o - value))
+    return o
+
+
+cdef uint8_t *put_as4(uint8_t *o, const uint8_t *v, uint32_t n,
+                      const uint8_t *aggregator) noexcept nogil:
+    cdef const uint8_t *end = v + n
+    cdef uint8_t *head = o
+    cdef uint32_t size
+    if v != NULL:
+        o += 4
+        while v < end:
+            size = 2 + 4 * <uint32_t>v[1]
+            if v[0] < SEG_CONFED_SEQUENCE:
+                memcpy(o, v, size)
+                o += size
+            v += size
+        head[0] = AFLAG_OPTIONAL | AFLAG_TRANSITIVE | AFLAG_EXT_LEN
+        head[1] = ATTR_AS4_PATH
+        store16(head + 2, <uint32_t>(o - head) - 4)
+    if aggregator != NULL:
+        o[0] = AFLAG_OPTIONAL | AFLAG_TRANSITIVE
+        o[1] = ATTR_AS4_AGGREGATOR
+        o[2] = 8
+        memcpy(o + 3, aggregator, 8)
+        o += 11
+    return o

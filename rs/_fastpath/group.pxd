@@ -1,0 +1,77 @@
+# Groups of peers that get the same bytes, and their members. Implementation: group.pyx.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from posix.uio cimport iovec
+
+from rs._fastpath.adjout cimport AdjOut
+from rs._fastpath.buckets cimport Buckets
+from rs._fastpath.encode cimport Encoder
+from rs._fastpath.log cimport Log, cursor_t
+from rs._fastpath.rib cimport Table
+
+cdef enum:
+    MEMBER_WALK = 0         # gets the table; its place in the log is kept meanwhile
+    MEMBER_LIVE = 1         # reads the log
+    MEMBER_RESYNC = 2       # fell behind: gets the present state of the prefixes in its bitmap
+    MEMBER_GONE = 3
+
+    LOG_BOUND = 16 << 20    # octets of log kept for slow members
+    NEAR = 1 << 20          # octets behind up to which a member counts as keeping up
+    RESYNC_CHUNK = 4096     # prefixes encoded at a time for a member that fell behind
+
+cdef class Group
+
+cdef class Member:
+    """One peer's place in one group: cursors, never a table or a queue of its own."""
+
+    cdef readonly Group group
+    cdef readonly uint32_t slot
+    cdef readonly uint32_t state        # MEMBER_*
+    cdef cursor_t cur               # in group.log
+    cdef cursor_t wcur              # in group.walk, while state is MEMBER_WALK
+    cdef uint32_t start_pos         # where the walk was when this member joined it
+    cdef uint32_t start_lap
+    cdef bint walk_ends             # the walk has been all round: walk_end is valid
+    cdef uint64_t walk_end          # octets of group.walk at which it was complete
+    cdef uint64_t *bitmap           # prefixes to bring up to date, by handle; NULL unless RESYNC
+    cdef uint32_t bitmap_words
+    cdef uint32_t bitmap_pos        # word to look at next
+    cdef Log private                # what is encoded for this member alone; None unless needed
+    cdef cursor_t pcur
+    cdef public bint borr           # enhanced refresh: EoRR is due at the end of the walk
+    cdef readonly uint32_t resyncs  # times it fell behind
+
+    cdef uint32_t gather(self, iovec *iov, uint32_t iov_max, uint64_t room) except? 0xFFFFFFFF
+    cdef int sent(self, uint64_t n) except -1
+    cdef uint32_t to_boundary(self) noexcept nogil
+    cdef bint pending(self) noexcept nogil
+    cdef int _fall_off(self) except -1
+    cdef int _finish_message(self) except -1
+    cdef int _note_unread(self, Log log, cursor_t *c) except -1
+    cdef int _refill(self) except -1
+    cdef int _set_bit(self, uint32_t h) except -1
+    cdef int _end_resync(self) except -1
+    cdef int _note_message(self, const uint8_t *m) except -1
+    cdef int _note_span(self, const uint8_t *p, uint32_t n) except -1
+    cdef uint32_t _present(self, uint32_t h) noexcept
+
+cdef class Group:
+    """Peers with equal export program and equal encoding; owns the log and the walk."""
+
+    cdef readonly AdjOut adj
+    cdef readonly Table table
+    cdef readonly Encoder encoder
+    cdef readonly Log log
+    cdef readonly Log walk              # the table, encoded once for all who join together
+    cdef readonly list members
+    cdef Buckets buckets            # for walks and members that fell behind
+    cdef uint32_t walk_pos          # next prefix handle
+    cdef uint32_t walk_lap
+    cdef readonly uint32_t walkers      # members still waiting for the end of a walk
+    cdef readonly uint32_t n_resync     # members with a bitmap
+    cdef public uint32_t log_bound  # octets, LOG_BOUND
+
+    cdef int emit(self, uint32_t attrs_h, uint32_t set_h, const uint32_t *prefixes, uint32_t n) except -1
+    cdef uint32_t walk_step(self, uint32_t n) except? 0xFFFFFFFF
+    cdef int enforce(self) except -1
+    cdef int _drain(self, Log log, bint everybody) except -1

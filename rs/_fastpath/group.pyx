@@ -1,0 +1,521 @@
+"""Groups and members: one log for all peers that get the same bytes, one cursor for each of them.
+
+In: changes from the export, already encoded into the log with the members they are for. Out: to
+each member's outbox, iovecs. A member is in one of three states:
+
+* WALK: it joined, or asked for a refresh. It reads the walk: the table, encoded in the order of
+  handles, going round. Members that join while a walk is under way share it from where it is and
+  end where they began, so any number of joiners costs about one encoding. The member's place in
+  the log is taken before its walk starts and kept; the log is read after the walk. So a change may
+  reach it twice, never not at all, and the later word is the true one.
+* LIVE: it reads the log.
+* RESYNC: it was about to fall off the log's bound. What it has not read is noted as bits, one a
+  prefix, and so is what changes from now on. When its socket drains it gets the present state of
+  those prefixes. That costs table/8 bytes, skips what was superseded, and nobody waits for it.
+"""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memset
+from posix.uio cimport iovec
+
+from rs._fastpath.adjout cimport AdjOut, entry_t
+from rs._fastpath.buckets cimport Buckets
+from rs._fastpath.encode cimport Encoder
+from rs._fastpath.log cimport Log, chunk_t, cursor_t, run_t
+from rs._fastpath.rib cimport Table
+from rs._fastpath.sets cimport SET_ALL
+from rs._fastpath.types cimport ATTR_MP_REACH, FAM_IPV4, HEADER_LEN
+from rs._fastpath.wire cimport load16, prefix_load
+
+
+cdef inline int step_to(Log log, cursor_t *c, cursor_t *to) except -1:
+    """Move a cursor forward; chunks left behind lose a reader."""
+    if c.chunk != to.chunk:
+        c.chunk.readers -= 1
+        to.chunk.readers += 1
+        c[0] = to[0]
+        log.trim()
+    else:
+        c[0] = to[0]
+    return 0
+
+
+@cython.no_gc_clear  # __dealloc__ of the logs needs the cursors' chunks
+cdef class Member:
+    def __cinit__(self, Group group, uint32_t slot):
+        self.group = group
+        self.slot = slot
+        self.state = MEMBER_LIVE
+
+    def __dealloc__(self):
+        free(self.bitmap)
+
+    cdef bint pending(self) noexcept nogil:
+        """Whether there may be something to send; cheap, and may be wrong in favor of yes."""
+        if self.state == MEMBER_LIVE:
+            return (self.cur.chunk.next != NULL or self.cur.off < self.cur.chunk.len
+                    or self.private is not None)
+        if self.state == MEMBER_WALK:
+            return (self.walk_ends or self.wcur.chunk.next != NULL
+                    or self.wcur.off < self.wcur.chunk.len or self.private is not None)
+        return self.state == MEMBER_RESYNC
+
+    cdef uint32_t gather(self, iovec *iov, uint32_t iov_max, uint64_t room) except? 0xFFFFFFFF:
+        """Fill `iov` with the next bytes for this member, at most `room` octets.
+
+        Returns the number of iovecs; 0 means that there is nothing to send now. Nothing moves:
+        sent() is told how much went out. All iovecs come from one source (the private log, the
+        walk or the log), so a call may return less than there is.
+        """
+        cdef cursor_t c
+        cdef uint32_t n
+        cdef uint64_t left
+        while True:
+            if self.private is not None:
+                c = self.pcur
+                left = room
+                n = self.private.gather(&c, self.slot, iov, iov_max, &left)
+                if n:
+                    return n
+                if self.state != MEMBER_RESYNC:
+                    self.private.close_cursor(&self.pcur)
+                    self.private = None
+                    continue
+            if self.state == MEMBER_RESYNC:
+                if self._refill() == 0:
+                    continue        # up to date: LIVE now
+                continue
+            if self.state == MEMBER_WALK:
+                c = self.wcur
+                left = room
+                if self.walk_ends:
+                    left = self.walk_end - self.wcur.chunk.base - self.wcur.off
+                    if left > room:
+                        left = room
+                n = 0
+                if left:
+                    n = self.group.walk.gather(&c, self.slot, iov, iov_max, &left)
+                if n:
+                    return n
+                step_to(self.group.walk, &self.wcur, &c)
+                if not self.walk_ends or self.group.walk.lag(&self.wcur) > (
+                        self.group.walk.end - self.walk_end):
+                    return 0
+                self.group.walk.close_cursor(&self.wcur)
+                self.state = MEMBER_LIVE
+                # The outbox puts the End-of-RIB between table and log.
+                return 0
+            if self.state == MEMBER_GONE:
+                return 0
+            c = self.cur
+            left = room
+            n = self.group.log.gather(&c, self.slot, iov, iov_max, &left)
+            if n == 0:
+                step_to(self.group.log, &self.cur, &c)
+            return n
+
+    cdef int sent(self, uint64_t n) except -1:
+        """`n` octets of what gather() gave have gone out."""
+        cdef cursor_t c
+        if self.private is not None:
+            c = self.pcur
+            self.private.consume(&c, self.slot, n)
+            step_to(self.private, &self.pcur, &c)
+        elif self.state == MEMBER_WALK:
+            c = self.wcur
+            self.group.walk.consume(&c, self.slot, n)
+            step_to(self.group.walk, &self.wcur, &c)
+        else:
+            c = self.cur
+            self.group.log.consume(&c, self.slot, n)
+            step_to(self.group.log, &self.cur, &c)
+        return 0
+
+    cdef uint32_t to_boundary(self) noexcept nogil:
+        """Octets until other bytes may be put on the wire: what is left of a message begun."""
+        cdef uint32_t n
+        if self.private is not None:
+            n = self.private.to_boundary(&self.pcur)
+            if n or self.state == MEMBER_RESYNC:
+                return n
+        if self.state == MEMBER_WALK:
+            return self.group.walk.to_boundary(&self.wcur)
+        if self.state == MEMBER_LIVE:
+            return self.group.log.to_boundary(&self.cur)
+        return 0
+
+    # --- falling behind ------------------------------------------------------------------------------
+
+    cdef int _set_bit(self, uint32_t h) except -1:
+        cdef uint32_t word = h >> 6
+        cdef uint32_t words
+        cdef uint64_t *p
+        if word >= self.bitmap_words:
+            words = word + (word >> 1) + 64
+            p = <uint64_t *>realloc(self.bitmap, <uint64_t>words * 8)
+            if p == NULL:
+                raise MemoryError
+            memset(p + self.bitmap_words, 0, <uint64_t>(words - self.bitmap_words) * 8)
+            self.bitmap = p
+            self.bitmap_words = words
+        self.bitmap[word] |= <uint64_t>1 << (h & 63)
+        return 0
+
+    cdef int _fall_off(self) except -1:
+        """Give up the place in log and walk; note as bits what has not been read."""
+        cdef uint32_t h
+        self.resyncs += 1
+        self._finish_message()
+        self.group.table.holders += 1
+        if self.state == MEMBER_WALK:
+            for h in range(1, self.group.table.trie.top):
+                if self.group.table.trie.plens[h] != 255:
+                    self._set_bit(h)
+            if not self.walk_ends:
+                self.group.walkers -= 1
+            self.group.walk.close_cursor(&self.wcur)
+        self._note_unread(self.group.log, &self.cur)
+        self.group.log.close_cursor(&self.cur)
+        self.state = MEMBER_RESYNC
+        self.bitmap_pos = 0
+        self.group.n_resync += 1
+        return 0
+
+    cdef int _finish_message(self) except -1:
+        """Open the private log with the rest of a message begun, so that its source can be left."""
+        cdef cursor_t *c = &self.wcur if self.state == MEMBER_WALK else &self.cur
+        cdef Log log = self.group.walk if self.state == MEMBER_WALK else self.group.log
+        cdef uint32_t n
+        cdef uint8_t *p
+        if self.private is not None:
+            return 0
+        self.private = Log(self.group.log.sets)
+        self.private.open_cursor(&self.pcur)
+        n = log.to_boundary(c)
+        if n:
+            p = self.private.reserve(n)
+            memcpy(p, c.chunk.data + c.off, n)
+            self.private.commit(n, SET_ALL)
+            c.off += n
+        return 0
+
+    cdef int _note_unread(self, Log log, cursor_t *c) except -1:
+        """Set the bit of every prefix in the messages behind a cursor that are for this member."""
+        cdef chunk_t *k = c.chunk
+        cdef uint32_t i = c.run, off = c.off, end
+        while k != NULL:
+            while i < k.n_runs:
+                end = k.runs[i].end
+                if log.sets.has(k.runs[i].set_h, self.slot):
+                    while off < end:
+                        self._note_message(k.data + off)
+                        off += load16(k.data + off + 16)
+                off = end
+                i += 1
+            k = k.next
+            i = 0
+            off = 0
+        return 0
+
+    cdef int _note_message(self, const uint8_t *m) except -1:
+        """Read back one of our own UPDATEs: classic fields, or one MP attribute in front."""
+        cdef const uint8_t *p = m + HEADER_LEN
+        cdef const uint8_t *end = m + load16(m + 16)
+        cdef uint32_t n = load16(p)
+        cdef const uint8_t *a
+        self._note_span(p + 2, n)
+        p += 2 + n
+        n = load16(p)
+        a = p + 2
+        self._note_span(a + n, <uint32_t>(end - a - n))
+        if n and a[1] == ATTR_MP_REACH:
+            self._note_span(a + 9 + a[7], load16(a + 2) - 5 - a[7])
+        elif n and a[1] == ATTR_MP_REACH + 1:
+            self._note_span(a + 7, load16(a + 2) - 3)
+        return 0
+
+    cdef int _note_span(self, const uint8_t *p, uint32_t n) except -1:
+        cdef const uint8_t *end = p + n
+        cdef uint8_t addr[16]
+        cdef uint32_t plen
+        while p < end:
+            plen = p[0]
+            p += 1 + prefix_load(p + 1, plen, addr, self.group.table.trie.width)
+            self._set_bit(self.group.table.ensure(addr, plen))
+        return 0
+
+    cdef int _refill(self) except -1:
+        """Encode the present state of the next prefixes noted; return 0 when none was left."""
+        cdef uint32_t w = self.bitmap_pos, n = 0, h, bit
+        cdef Buckets b = self.group.buckets
+        cdef uint32_t seen = 0
+        while seen < self.bitmap_words and n < RESYNC_CHUNK:
+            if w >= self.bitmap_words:
+                w = 0
+            while self.bitmap[w] and n < RESYNC_CHUNK:
+                bit = ctz(self.bitmap[w])
+                self.bitmap[w] &= self.bitmap[w] - 1
+                h = (w << 6) | bit
+                if self.group.table.trie.plens[h] != 255:
+                    b.add(self._present(h), SET_ALL, h)
+                    n += 1
+            if self.bitmap[w] == 0:
+                w += 1
+                seen += 1
+        self.bitmap_pos = w
+        if n == 0:
+            self._end_resync()
+            return 0
+        self.group._drain(self.private, True)
+        return 1
+
+    cdef uint32_t _present(self, uint32_t h) noexcept:
+        """What this member is due for a prefix now; 0 = nothing, a withdrawal."""
+        cdef uint32_t n, i
+        cdef entry_t *e = self.group.adj.get(h, &n)
+        for i in range(n):
+            if self.group.log.sets.has(e[i].set_h, self.slot):
+                return e[i].attrs_h
+        return 0
+
+    cdef int _end_resync(self) except -1:
+        free(self.bitmap)
+        self.bitmap = NULL
+        self.bitmap_words = 0
+        self.group.n_resync -= 1
+        self.group.table.release_holder()
+        self.group.log.open_cursor(&self.cur)
+        self.state = MEMBER_LIVE
+        return 0
+
+    # --- for Python ----------------------------------------------------------------------------------
+
+    def refresh(self):
+        """Send the table again, before anything newer: ROUTE-REFRESH (RFC 2918)."""
+        if self.state == MEMBER_LIVE:
+            self._finish_message()
+            self.group._start_walk(self)
+            return True
+        if self.state == MEMBER_WALK:
+            # Go round once more from here; what was sent of the first round is only repeated.
+            if self.walk_ends:
+                self.group.walkers += 1
+            self.walk_ends = False
+            self.start_pos = self.group.walk_pos
+            self.start_lap = self.group.walk_lap
+            return True
+        if self.state == MEMBER_RESYNC:
+            for h in range(1, self.group.table.trie.top):
+                if self.group.table.trie.plens[h] != 255:
+                    self._set_bit(h)
+            return True
+        return False
+
+    def leave(self):
+        """Give up the place in the group; the member is of no use afterwards."""
+        if self.state == MEMBER_GONE:
+            return
+        if self.private is not None:
+            self.private.close_cursor(&self.pcur)
+            self.private = None
+        if self.state == MEMBER_RESYNC:
+            self._end_resync()
+        if self.state == MEMBER_WALK:
+            if not self.walk_ends:
+                self.group.walkers -= 1
+            self.group.walk.close_cursor(&self.wcur)
+        self.group.log.close_cursor(&self.cur)
+        self.state = MEMBER_GONE
+        self.group.members.remove(self)
+
+    def lag(self):
+        """Return octets of the log not read yet, those for others included."""
+        if self.state == MEMBER_LIVE or self.state == MEMBER_WALK:
+            return self.group.log.lag(&self.cur)
+        return 0
+
+    def take(self, uint64_t room=1 << 40):
+        """Return the next bytes and move on, as a socket would: for tests and tools."""
+        cdef iovec iov[64]
+        cdef uint32_t n, i
+        cdef uint64_t total
+        out = []
+        while room:
+            n = self.gather(iov, 64, room)
+            if n == 0:
+                break
+            total = 0
+            for i in range(n):
+                out.append((<char *>iov[i].iov_base)[:iov[i].iov_len])
+                total += iov[i].iov_len
+            self.sent(total)
+            room -= total
+        return b"".join(out)
+
+
+cdef extern from *:
+    """
+    #define rs_ctzll(x) ((unsigned)__builtin_ctzll(x))
+    """
+    uint32_t rs_ctzll(uint64_t x) noexcept nogil
+
+
+cdef inline uint32_t ctz(uint64_t x) noexcept nogil:
+    return rs_ctzll(x)
+
+
+cdef class Group:
+    def __cinit__(self, AdjOut adj, Encoder encoder):
+        self.adj = adj
+        self.table = adj.table
+        self.encoder = encoder
+        self.log = Log(adj.rib.sets)
+        self.walk = Log(adj.rib.sets)
+        self.members = []
+        self.buckets = Buckets()
+        self.walk_pos = 1
+        self.log_bound = LOG_BOUND
+
+    cdef int _drain(self, Log log, bint everybody) except -1:
+        """Encode what `buckets` holds into a log; `everybody`: for the one reader of that log."""
+        cdef Buckets b = self.buckets
+        cdef uint32_t i, n, set_h
+        cdef const uint32_t *prefixes
+        for i in range(b.n_buckets):
+            prefixes = b.prefixes(i, &n)
+            set_h = SET_ALL if everybody else b.buckets[i].set_h
+            if b.buckets[i].attrs_h:
+                self.encoder.announce(log, b.buckets[i].attrs_h, set_h, prefixes, n)
+            else:
+                self.encoder.withdraw(log, set_h, prefixes, n)
+        b.clear()
+        return 0
+
+    cdef int emit(self, uint32_t attrs_h, uint32_t set_h, const uint32_t *prefixes,
+                  uint32_t n) except -1:
+        """Log a change: `n` prefixes now have these attributes (0: are withdrawn) for a set."""
+        cdef Member m
+        cdef uint32_t i
+        if attrs_h:
+            self.encoder.announce(self.log, attrs_h, set_h, prefixes, n)
+        else:
+            self.encoder.withdraw(self.log, set_h, prefixes, n)
+        if self.n_resync:
+            for m in self.members:
+                if m.state == MEMBER_RESYNC and self.log.sets.has(set_h, m.slot):
+                    for i in range(n):
+                        m._set_bit(prefixes[i])
+        return 0
+
+    cdef uint32_t walk_step(self, uint32_t n) except? 0xFFFFFFFF:
+        """Encode the next `n` prefixes of the walk, if one is under way; return how many it saw."""
+        cdef uint32_t h, k, i, seen = 0
+        cdef entry_t *e
+        cdef Member m
+        if self.walkers == 0:
+            return 0
+        while seen < n:
+            h = self.walk_pos
+            if h >= self.table.trie.top:
+                self.walk_pos = 1
+                self.walk_lap += 1
+                break
+            seen += 1
+            if self.table.trie.plens[h] != 255:
+                e = self.adj.get(h, &k)
+                if k == 0 and self.table.dests[h].n_paths:
+                    # A new Adj-RIB-Out fills as its first walk goes on.
+                    self.adj.evaluate(h)
+                    self.adj.store(h)
+                    e = self.adj.get(h, &k)
+                if self.buckets.n_changes + k > 8192:
+                    self._drain(self.walk, False)
+                for i in range(k):
+                    if self.buckets.full():
+                        self._drain(self.walk, False)
+                    self.buckets.add(e[i].attrs_h, e[i].set_h, h)
+            self.walk_pos += 1
+        self._drain(self.walk, False)
+        for m in self.members:
+            if (m.state == MEMBER_WALK and not m.walk_ends and self.walk_lap > m.start_lap
+                    and self.walk_pos >= m.start_pos):
+                m.walk_ends = True
+                m.walk_end = self.walk.end
+                self.walkers -= 1
+        return seen + 1
+
+    cdef int enforce(self) except -1:
+        """Keep log and walk in their bounds: who is too far behind goes over to a bitmap."""
+        cdef Member m
+        cdef chunk_t *head
+        while self.log.held > self.log_bound and self.log.head != self.log.tail:
+            head = self.log.head
+            for m in list(self.members):
+                if m.state <= MEMBER_LIVE and m.cur.chunk == head:
+                    m._fall_off()
+            self.log.trim()
+            if self.log.head == head:
+                break
+        while self.walk.held > self.log_bound and self.walk.head != self.walk.tail:
+            head = self.walk.head
+            for m in list(self.members):
+                if m.state == MEMBER_WALK and m.wcur.chunk == head:
+                    m._fall_off()
+            self.walk.trim()
+            if self.walk.head == head:
+                break
+        return 0
+
+    def _start_walk(self, Member m):
+        self.walk.open_cursor(&m.wcur)
+        m.state = MEMBER_WALK
+        m.walk_ends = False
+        m.start_pos = self.walk_pos
+        m.start_lap = self.walk_lap
+        self.walkers += 1
+
+    # --- for Python ------------------------------------------------------------------------------------
+
+    def join(self, uint32_t slot):
+        """Add a peer: it gets the table, then every change. Returns its Member."""
+        m = Member(self, slot)
+        self.log.open_cursor(&(<Member>m).cur)
+        self._start_walk(m)
+        self.members.append(m)
+        return m
+
+    def walk_ready(self):
+        """Whether the walk should go on: half of those who read it have little left to read."""
+        cdef Member m
+        cdef uint32_t near = 0, n = 0
+        for m in self.members:
+            if m.state == MEMBER_WALK:
+                n += 1
+                near += self.walk.lag(&m.wcur) < NEAR
+        return near * 2 >= n
+
+    def keeping_up(self):
+        """Return (members near the end of what there is to send, members)."""
+        cdef Member m
+        cdef uint32_t near = 0
+        for m in self.members:
+            if m.state == MEMBER_LIVE and self.log.lag(&m.cur) < NEAR:
+                near += 1
+            elif m.state == MEMBER_WALK and self.walk.lag(&m.wcur) < NEAR:
+                near += 1
+        return near, len(self.members)
+
+    def stats(self):
+        """Return members by state, octets held, messages encoded."""
+        return {
+            "members": len(self.members),
+            "walking": sum(1 for m in self.members if m.state == MEMBER_WALK),
+            "resync": self.n_resync,
+            "log_held": self.log.held,
+            "walk_held": self.walk.held,
+            "messages": self.log.messages + self.walk.messages,
+            "bytes": self.log.end + self.walk.end,
+            "too_long": self.encoder.too_long,
+        }

@@ -1,0 +1,43 @@
+# Attribute sets as they leave: what each role adds, removes and changes. Implementation: rewrite.pyx.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from rs._fastpath.arena cimport slab_t
+from rs._fastpath.rib cimport Rib, peer_t
+
+cdef enum:
+    PROG_RS = 0         # route server to its client: transparent (RFC 7947 2.2)
+    PROG_EBGP = 1       # plain eBGP (RFC 4271 5.1)
+    PROG_IBGP = 2       # iBGP to a peer that is no client (RFC 4456 for routes of clients)
+    PROG_RR = 3         # iBGP to a client of ours
+
+# One exported form of an attribute set, chained from attrset_t.derived_h. 16 B.
+cdef struct derived_t:
+    uint32_t next_h
+    uint32_t program        # Program.number
+    uint32_t originator     # router id of the source where the form depends on it, else 0
+    uint32_t out_h          # owns a reference, unless it is the set itself
+
+cdef class Program
+
+cdef class Rewriter:
+    """Derives exported forms and keeps each with its source set, until that set goes."""
+
+    cdef Rib rib
+    cdef slab_t derived         # derived_t
+    cdef uint8_t *buf           # scratch: one attribute block
+
+    cdef uint32_t derive(self, Program program, uint32_t attrs_h, uint32_t source) except 0
+    cdef uint32_t _build(self, Program program, uint32_t attrs_h, bint reflected,
+                         uint32_t originator) except 0
+
+cdef class Program:
+    """What happens to attributes on the way to one kind of peer; equal content, equal program."""
+
+    cdef readonly uint32_t number       # given by the owner; part of the key of cached forms
+    cdef readonly uint32_t kind         # PROG_*
+    cdef uint32_t local_asn
+    cdef uint32_t cluster_id            # host order
+    cdef uint8_t next_hop[16]           # next hop self, where next_hop_len is not 0
+    cdef uint8_t next_hop_len
+    cdef readonly bint honor_well_known # NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED are obeyed

@@ -1,0 +1,274 @@
+"""Attribute sets as they leave us: transparent, eBGP, iBGP, reflected.
+
+In: an attribute set, its source and a Program. Out: the handle of the set to send, which the source
+set keeps as long as it lives, so that a form is built once per set and not once per route.
+
+Route server (RFC 7947 2.2): nothing changes; our control communities are scrubbed, and what must
+not cross an AS border is not there. eBGP (RFC 4271 5.1): our AS is prepended, the next hop is ours,
+MED and LOCAL_PREF stay inside. iBGP: LOCAL_PREF is there. Reflection (RFC 4456 8): ORIGINATOR_ID
+and CLUSTER_LIST, everything else untouched.
+"""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from rs._fastpath.arena cimport slab_alloc, slab_at, slab_free_all, slab_init, slab_release
+from rs._fastpath.attrs cimport attr_next, attr_t
+from rs._fastpath.control cimport Control
+from rs._fastpath.rib cimport PEER_IBGP, Rib, peer_t
+from rs._fastpath.types cimport (
+    AFLAG_EXT_LEN,
+    AFLAG_OPTIONAL,
+    AFLAG_TRANSITIVE,
+    AS_CONTROL,
+    AS_HAS_AIGP,
+    AS_HAS_CLUSTER_LIST,
+    AS_HAS_LOCAL_PREF,
+    AS_HAS_NEXT_HOP,
+    AS_HAS_ORIGINATOR,
+    ATTR_AIGP,
+    ATTR_AS_PATH,
+    ATTR_CLUSTER_LIST,
+    ATTR_COMMUNITIES,
+    ATTR_LARGE_COMMUNITY,
+    ATTR_LOCAL_PREF,
+    ATTR_MED,
+    ATTR_NEXT_HOP,
+    ATTR_ORIGINATOR_ID,
+    SEG_CONFED_SEQUENCE,
+    SEG_SEQUENCE,
+    attrset_t,
+    nexthop_t,
+)
+from rs._fastpath.wire cimport store16, store32
+
+import ipaddress
+
+cdef enum:
+    BUF_LEN = 65536 + 512
+
+
+cdef class Program:
+    def __cinit__(self, uint32_t number, uint32_t kind, uint32_t local_asn, uint32_t cluster_id=0,
+                  next_hop=None, bint honor_well_known=False):
+        self.number = number
+        self.kind = kind
+        self.local_asn = local_asn
+        self.cluster_id = cluster_id
+        self.honor_well_known = honor_well_known
+        if next_hop is not None:
+            packed = ipaddress.ip_address(next_hop).packed
+            self.next_hop_len = len(packed)
+            memcpy(self.next_hop, <const char *>packed, len(packed))
+
+
+cdef void on_release(void *ctx, uint32_t h) noexcept with gil:
+    """An attribute set goes: so do its member set and its exported forms."""
+    cdef Rewriter self = <Rewriter>ctx
+    cdef uint32_t d_h = self.rib.attrs.at(h).derived_h
+    cdef uint32_t next_h, out_h
+    cdef derived_t *d
+    self.rib.control.forget(h)
+    self.rib.attrs.at(h).derived_h = 0
+    while d_h:
+        d = <derived_t *>slab_at(&self.derived, d_h)
+        next_h = d.next_h
+        out_h = d.out_h
+        slab_release(&self.derived, d_h)
+        if out_h != h:
+            self.rib.attrs.unref(out_h)
+        d_h = next_h
+
+
+@cython.no_gc_clear  # __dealloc__ takes its hook out of the attribute table
+cdef class Rewriter:
+    def __cinit__(self, Rib rib):
+        self.rib = rib
+        slab_init(&self.derived, sizeof(derived_t), 64)
+        self.buf = <uint8_t *>malloc(BUF_LEN)
+        if self.buf == NULL:
+            raise MemoryError
+        rib.attrs.on_release = on_release
+        rib.attrs.release_ctx = <void *>self
+
+    def __dealloc__(self):
+        # The table may outlive us; it must not call back.
+        if self.rib is not None and self.rib.attrs is not None:
+            self.rib.attrs.on_release = NULL
+        slab_free_all(&self.derived)
+        free(self.buf)
+
+    cdef uint32_t derive(self, Program program, uint32_t attrs_h, uint32_t source) except 0:
+        """Return the set to send instead of `attrs_h`; borrowed: it lives as long as that set."""
+        cdef attrset_t *s = self.rib.attrs.at(attrs_h)
+        cdef peer_t *peer = &self.rib.peers[source]
+        cdef uint32_t originator = 0, d_h, out_h
+        cdef derived_t *d
+        cdef bint reflected = program.kind >= PROG_IBGP and peer.kind >= PEER_IBGP
+        if program.kind == PROG_RS and not s.flags & (
+                AS_CONTROL | AS_HAS_LOCAL_PREF | AS_HAS_ORIGINATOR | AS_HAS_CLUSTER_LIST | AS_HAS_AIGP):
+            return attrs_h
+        if reflected and not s.flags & AS_HAS_ORIGINATOR:
+            originator = peer.router_id
+        d_h = s.derived_h
+        while d_h:
+            d = <derived_t *>slab_at(&self.derived, d_h)
+            if d.program == (program.number << 1 | reflected) and d.originator == originator:
+                return d.out_h
+            d_h = d.next_h
+        out_h = self._build(program, attrs_h, reflected, originator)
+        if out_h == attrs_h:
+            self.rib.attrs.unref(out_h)     # a set must not own itself
+        d_h = slab_alloc(&self.derived)
+        d = <derived_t *>slab_at(&self.derived, d_h)
+        s = self.rib.attrs.at(attrs_h)
+        d.next_h = s.derived_h
+        d.program = program.number << 1 | reflected
+        d.originator = originator
+        d.out_h = out_h
+        s.derived_h = d_h
+        return out_h
+
+    cdef uint32_t _build(self, Program program, uint32_t attrs_h, bint reflected,
+                         uint32_t originator) except 0:
+        cdef attrset_t *s = self.rib.attrs.at(attrs_h)
+        cdef const uint8_t *p = self.rib.attrs.wire(attrs_h)
+        cdef const uint8_t *end = p + s.wire_len
+        cdef const uint8_t *head
+        cdef uint8_t *o = self.buf
+        cdef attr_t a
+        cdef bint external = program.kind <= PROG_EBGP
+        cdef bint classic = s.flags & AS_HAS_NEXT_HOP
+        cdef bint want_pref = not external and not s.flags & AS_HAS_LOCAL_PREF
+        cdef bint want_cluster = reflected
+        cdef bint want_originator = reflected and not s.flags & AS_HAS_ORIGINATOR
+        cdef bint self_hop = program.next_hop_len and not reflected
+        cdef nexthop_t *hop = self.rib.attrs.hop(attrs_h)
+        cdef uint8_t nh[32]
+        cdef uint32_t nh_len = hop.len
+        memcpy(nh, hop.addr, 32)
+        if self_hop:
+            nh_len = program.next_hop_len
+            memcpy(nh, program.next_hop, nh_len)
+        while p < end or want_pref or want_originator or want_cluster:
+            head = p
+            if p < end:
+                p += attr_next(p, &a)
+            else:
+                a.type = 255
+            if want_pref and a.type > ATTR_LOCAL_PREF:
+                o = put(o, AFLAG_TRANSITIVE, ATTR_LOCAL_PREF, 4)
+                store32(o, 100)
+                o += 4
+                want_pref = False
+            if want_originator and a.type > ATTR_ORIGINATOR_ID:
+                o = put(o, AFLAG_OPTIONAL, ATTR_ORIGINATOR_ID, 4)
+                store32(o, originator)
+                o += 4
+                want_originator = False
+            if want_cluster and a.type >= ATTR_CLUSTER_LIST:
+                if a.type == ATTR_CLUSTER_LIST:
+                    o = put(o, AFLAG_OPTIONAL, ATTR_CLUSTER_LIST, a.len + 4)
+                    memcpy(o + 4, a.value, a.len)
+                    store32(o, program.cluster_id)
+                    o += a.len + 4
+                    want_cluster = False
+                    continue
+                o = put(o, AFLAG_OPTIONAL, ATTR_CLUSTER_LIST, 4)
+                store32(o, program.cluster_id)
+                o += 4
+                want_cluster = False
+            if head >= end:
+                continue
+            if external and (a.type == ATTR_LOCAL_PREF or a.type == ATTR_ORIGINATOR_ID
+                             or a.type == ATTR_CLUSTER_LIST or a.type == ATTR_AIGP):
+                continue
+            if program.kind == PROG_EBGP and a.type == ATTR_MED:
+                continue
+            if program.kind == PROG_EBGP and a.type == ATTR_AS_PATH:
+                o = prepend(o, &a, program.local_asn)
+                continue
+            if a.type == ATTR_NEXT_HOP and self_hop:
+                if nh_len == 4:
+                    o = put(o, AFLAG_TRANSITIVE, ATTR_NEXT_HOP, 4)
+                    memcpy(o, nh, 4)
+                    o += 4
+                else:
+                    classic = False
+                continue
+            if program.kind == PROG_RS and s.flags & AS_CONTROL and (
+                    a.type == ATTR_COMMUNITIES or a.type == ATTR_LARGE_COMMUNITY):
+                o = scrub(o, &a, self.rib.control)
+                continue
+            memcpy(o, head, p - head)
+            o += p - head
+        return self.rib.attrs.intern(self.buf, <uint32_t>(o - self.buf), nh, nh_len, classic)
+
+    def derived_form(self, Program program, uint32_t attrs_h, uint32_t source):
+        """Return the handle of the set sent instead of `attrs_h` of peer slot `source`."""
+        self.rib.control.compile(attrs_h)
+        return self.derive(program, attrs_h, source)
+
+    def stats(self):
+        """Return the number of exported forms that differ from, or were checked for, their set."""
+        return {"forms": self.derived.live}
+
+
+cdef inline uint8_t *put(uint8_t *o, uint32_t flags, uint32_t type_, uint32_t n) noexcept nogil:
+    """Write an attribute header for `n` octets of value in canonical form."""
+    o[1] = <uint8_t>type_
+    if n > 255:
+        o[0] = <uint8_t>(flags | AFLAG_EXT_LEN)
+        store16(o + 2, n)
+        return o + 4
+    o[0] = <uint8_t>flags
+    o[2] = <uint8_t>n
+    return o + 3
+
+
+cdef uint8_t *prepend(uint8_t *o, const attr_t *a, uint32_t asn) noexcept nogil:
+    """AS_PATH with `asn` in front and without confederation segments (RFC 4271 5.1.2, RFC 5065)."""
+    cdef const uint8_t *v = a.value
+    cdef const uint8_t *end = a.value + a.len
+    cdef uint32_t rest
+    cdef uint8_t *value
+    while v < end and v[0] >= SEG_CONFED_SEQUENCE:
+        v += 2 + 4 * <uint32_t>v[1]
+    rest = <uint32_t>(end - v)
+    if v < end and v[0] == SEG_SEQUENCE and v[1] < 255:
+        value = put(o, AFLAG_TRANSITIVE, ATTR_AS_PATH, rest + 4)
+        value[0] = SEG_SEQUENCE
+        value[1] = v[1] + 1
+        store32(value + 2, asn)
+        memcpy(value + 6, v + 2, rest - 2)
+        return value + rest + 4
+    value = put(o, AFLAG_TRANSITIVE, ATTR_AS_PATH, rest + 6)
+    value[0] = SEG_SEQUENCE
+    value[1] = 1
+    store32(value + 2, asn)
+    memcpy(value + 6, v, rest)
+    return value + rest + 6
+
+
+cdef uint8_t *scrub(uint8_t *o, const attr_t *a, Control control) noexcept nogil:
+    """A community attribute without the values that were meant for us; nothing if none is left."""
+    cdef uint32_t size = 4 if a.type == ATTR_COMMUNITIES else 12
+    cdef uint32_t i, n = 0
+    cdef uint8_t *value
+    i = 0
+    while i < a.len:
+        if not control.is_control(a.type, a.value + i):
+            n += size
+        i += size
+    if n == 0:
+        return o
+    value = put(o, a.flags & <uint8_t>~AFLAG_EXT_LEN, a.type, n)
+    i = 0
+    while i < a.len:
+        if not control.is_control(a.type, a.value + i):
+            memcpy(value, a.value + i, size)
+            value += size
+        i += size
+    return value
