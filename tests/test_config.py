@@ -91,7 +91,15 @@ def test_a_pattern_that_matches_nothing_is_a_warning(load):
 
 @pytest.mark.parametrize(
     ("written", "asn"),
-    [("1", 1), ("4294967295", 4294967295), ('"64511"', 64511), ('"1.10"', 65546), ('"0.5"', 5)],
+    [
+        ("1", 1),
+        ("4294967295", 4294967295),
+        ('"64511"', 64511),
+        ('"1.10"', 65546),
+        ('"0.5"', 5),
+        ('"4294967295"', 4294967295),
+        ('"65535.65535"', 4294967295),
+    ],
 )
 def test_forms_of_as_numbers(load, written, asn):
     text = f'{RR}[[neighbors]]\naddress = "10.1.0.1"\nasn = {written}\n'
