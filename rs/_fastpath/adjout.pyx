@@ -56,7 +56,9 @@ cdef class AdjOut:
     def __dealloc__(self):
         cdef uint32_t h, n, i
         cdef entry_t *e
-        if self.entries != NULL and self.fresh != NULL:
+        # At shutdown the collector may have taken the RIB apart first; then nobody counts any more.
+        if (self.entries != NULL and self.fresh != NULL and self.rib.attrs is not None
+                and self.rib.sets is not None):
             for h in range(self.cap):
                 e = self.get(h, &n)
                 for i in range(n):

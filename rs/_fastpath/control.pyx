@@ -16,6 +16,7 @@ A community that names an AS without a peer changes nothing, so the set stays th
 fifths of the targets seen at exchanges are not there.
 """
 
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
@@ -47,6 +48,7 @@ cdef enum:
     NO_EXPORT_SUBCONFED = 0xFFFFFF03
 
 
+@cython.no_gc_clear  # still asked by the attribute table when sets go at shutdown
 cdef class Control:
     def __cinit__(self, AttrTable attrs, MemberSets sets, uint32_t local_asn, uint32_t router_id,
                   uint32_t cluster_id, bint communities=True, bint as_loop=True):

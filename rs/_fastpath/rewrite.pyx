@@ -70,6 +70,8 @@ cdef void on_release(void *ctx, uint32_t h) noexcept with gil:
     cdef uint32_t d_h = self.rib.attrs.at(h).derived_h
     cdef uint32_t next_h, out_h
     cdef derived_t *d
+    if self.rib.control is None or self.rib.attrs is None:
+        return      # the collector is taking the RIB apart
     self.rib.control.forget(h)
     self.rib.attrs.at(h).derived_h = 0
     while d_h:
