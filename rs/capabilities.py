@@ -289,7 +289,7 @@ def negotiate(
     time (seconds) we accept besides 0. NotifyError 2/0, 2/2, 2/3, 2/6 or 2/7 (RFC 4271 6.2).
     """
     heard = decode_capabilities(message.capabilities)
-    asn = _peer_asn(message, heard, peer_asn)
+    asn = _peer_asn(offer, message, heard, peer_asn)
     ibgp = asn == offer.asn
     if message.router_id == "0.0.0.0" or (ibgp and message.router_id == offer.router_id):  # noqa: S104
         raise NotifyError(
@@ -349,12 +349,18 @@ def _mode(heard: PeerCapabilities, family: Family) -> int:
     return heard.addpath.get((family.afi, family.safi), 0)
 
 
-def _peer_asn(message: OpenMessage, heard: PeerCapabilities, expected: int | None) -> int:
+def _peer_asn(
+    offer: Offer, message: OpenMessage, heard: PeerCapabilities, expected: int | None
+) -> int:
     """Return the peer's AS number; NotifyError 2/2 when it cannot be, or is not the expected one.
 
     RFC 4271 gives Bad Peer AS no data, so the field stays empty and the log has the numbers.
     """
     asn = message.my_as if heard.asn is None else heard.asn
+    old = offer.plain or not offer.four_octet_as
+    if old and expected is not None and expected == message.my_as:
+        # As a 2-octet speaker we know the peer by what its OPEN says, AS_TRANS included.
+        asn = expected
     reason = ""
     if not asn:
         reason = "AS number 0 (RFC 7607)"

@@ -319,9 +319,7 @@ class Notification:
         Control characters are escaped, because the text is the peer's and ends up in our syslog.
         Invalid UTF-8 is not interpreted but shown as a hex dump (RFC 9003 4).
         """
-        if self.code != NotifyCode.CEASE or self.subcode not in _WITH_COMMUNICATION:
-            return None
-        if not self.data or not self.data[0]:
+        if not self._may_communicate or not self.data or not self.data[0]:
             return None
         size = self.data[0]
         try:
@@ -336,17 +334,21 @@ class Notification:
         """Everything known about it in one line."""
         name = notify_name(self.code, self.subcode)
         if (self.code, self.subcode) == (NotifyCode.CEASE, CeaseSubcode.HARD_RESET):
-            # RFC 8538 3.1: the real reason stands in the data.
-            if len(self.data) >= 2:
-                inner = Notification(self.data[0], self.data[1], self.data[2:])
-                return f"{name}: {inner.describe()}"
+            # RFC 8538 3.1: the real reason stands in the data. Once only: the data is the peer's.
+            inner = tuple(self.data[:2])
+            if len(inner) == 2 and inner != (self.code, self.subcode):
+                return f"{name}: {Notification(*inner, self.data[2:]).describe()}"
             return name
         text = self.communication
         if text is not None:
             return f'{name}: "{text}"'
-        if self.data and self.subcode not in _WITH_COMMUNICATION:
+        if self.data and not self._may_communicate:
             return f"{name}, data {self.data[:64].hex()}"
         return name
+
+    @property
+    def _may_communicate(self) -> bool:
+        return self.code == NotifyCode.CEASE and self.subcode in _WITH_COMMUNICATION
 
 
 def encode_notification(

@@ -15,40 +15,35 @@ stays the transport's, so neither may hold on to it.
 RFC 4271 6, 8 and 10; 4486, 6608, 8538 and 9003 (NOTIFICATION); 5492 (retry without capabilities);
 6286 (identifiers in collisions); 2918 and 7313 (route refresh).
 """
-# ruff: noqa: ARG002 - actions share one signature, and so do the calls that take `now`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-from rs.capabilities import Negotiated, Offer, negotiate
+from rs.capabilities import Negotiated, negotiate
 from rs.errors import NotifyError
-from rs.fsm import Action, Event, Guard, State, step
+from rs.fsm import Event, State
 from rs.iana import (
     HEADER_LEN,
     MAX_EXTENDED_MESSAGE_LEN,
     MAX_MESSAGE_LEN,
     CeaseSubcode,
     Family,
-    FsmSubcode,
     MessageType,
     NotifyCode,
     OpenSubcode,
     RefreshSubtype,
 )
+from rs.machine import COLLISION, Cause, Context, Machine
 from rs.messages import (
-    KEEPALIVE,
     Notification,
     RouteRefresh,
     decode_notification,
     decode_open,
     encode_communication,
     encode_notification,
-    encode_open,
     encode_route_refresh,
-    notify_name,
     read_header,
 )
 from rs.session_types import (
@@ -70,7 +65,7 @@ from rs.session_types import (
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
 __all__ = [
     "Close",
@@ -90,62 +85,8 @@ __all__ = [
     "Up",
 ]
 
-LARGE_HOLD_TIME = 240.0
-"""Seconds to wait for the peer's OPEN (RFC 4271 8.2.2 suggests 4 minutes)."""
-JITTER = (0.75, 1.0)
-"""Random factor of ConnectRetryTimer, KeepaliveTimer and restarts (RFC 4271 10)."""
 MAX_ACCEPT_DELAY = 1.0
 """Seconds that a peer which fails again and again is kept waiting when it connects to us."""
-
-_COLLISION = (NotifyCode.CEASE, CeaseSubcode.COLLISION)
-_FSM_SUBCODES = {
-    State.OPEN_SENT: FsmSubcode.IN_OPEN_SENT,
-    State.OPEN_CONFIRM: FsmSubcode.IN_OPEN_CONFIRM,
-    State.ESTABLISHED: FsmSubcode.IN_ESTABLISHED,
-}
-
-
-@dataclass(slots=True, eq=False)
-class _Machine:
-    """One state machine and its connection, if any. Deadlines are times, None = timer stopped."""
-
-    outbound: bool = True
-    state: State = State.IDLE
-    conn: Hashable | None = None
-    buffer: bytearray = field(default_factory=bytearray)
-    offer: Offer | None = None
-    local_open: bytes = b""
-    remote_open: bytes = b""
-    negotiated: Negotiated | None = None
-    up_since: float = 0.0
-    hold_time: float = 0.0
-    hold: float | None = None
-    keepalive: float | None = None
-    connect_retry: float | None = None
-    delay_open: float | None = None
-    idle_hold: float | None = None
-
-    def release(self) -> None:
-        """Forget the connection and all its timers."""
-        self.conn = self.offer = self.negotiated = None
-        self.buffer.clear()
-        self.hold = self.keepalive = self.delay_open = None
-        self.hold_time = 0.0
-
-    def deadline(self) -> float | None:
-        timers = (self.hold, self.keepalive, self.connect_retry, self.delay_open, self.idle_hold)
-        return min((t for t in timers if t is not None), default=None)
-
-
-@dataclass(slots=True)
-class _Cause:
-    """Why an event happens: what a NOTIFICATION or a Down then says."""
-
-    fault: NotifyError | None = None
-    message: MessageType | None = None
-    reason: str = ""
-    notification: bytes = b""
-    sent: bool = False
 
 
 class Session:
@@ -159,47 +100,20 @@ class Session:
         self, config: SessionConfig, rng: random.Random, on_up: OnUp | None = None
     ) -> None:
         self.config = config
-        self.counters = Counters()
-        self.last_error = ""
+        self._context = Context(config, rng)
+        self.counters = self._context.counters
         self.ingest: Ingest | None = None
-        self._rng = rng
         self._on_up = on_up
-        self._commands: list[Command] = []
-        self._primary = _Machine()
-        self._second: _Machine | None = None
-        self._machines: dict[Hashable, _Machine] = {}
+        self._primary = Machine(self._context)
+        self._second: Machine | None = None
+        self._machines: dict[Hashable, Machine] = {}
         self._parked: Hashable | None = None
         self._parked_data = bytearray()
         self._accept_at = 0.0
         self._enabled = False
-        self._plain = False
         self._failures = 0
-        self._slow = False
         self._wake: float | None = None
         self._shown = State.IDLE
-        # Actions that are not here need no call: the transport listens anyway, routes go with the
-        # Down command, and damping is part of every restart.
-        self._do: dict[Action, Callable[[_Machine, float, _Cause], None]] = {
-            Action.CONNECT: self._do_connect,
-            Action.DROP_TCP: self._do_drop,
-            Action.RELEASE: self._do_release,
-            Action.CLEAR_RETRY_COUNTER: self._do_clear_retries,
-            Action.COUNT_RETRY: self._do_count_retry,
-            Action.START_CONNECT_RETRY: self._do_start_connect_retry,
-            Action.STOP_CONNECT_RETRY: self._do_stop_connect_retry,
-            Action.START_DELAY_OPEN: self._do_start_delay_open,
-            Action.STOP_DELAY_OPEN: self._do_stop_delay_open,
-            Action.START_LARGE_HOLD: self._do_start_large_hold,
-            Action.START_HOLD: self._do_start_hold,
-            Action.START_KEEPALIVE: self._do_start_keepalive,
-            Action.SEND_OPEN: self._do_send_open,
-            Action.SEND_KEEPALIVE: self._do_send_keepalive,
-            Action.SEND_CEASE: self._do_send_fault,
-            Action.SEND_CEASE_IF_DELAYED: self._do_send_fault,
-            Action.SEND_HOLD_EXPIRED: self._do_send_hold_expired,
-            Action.SEND_ERROR: self._do_send_fault,
-            Action.SEND_FSM_ERROR: self._do_send_fsm_error,
-        }
 
     # --- what others may look at
 
@@ -224,11 +138,16 @@ class Session:
         return self._furthest().remote_open
 
     @property
+    def last_error(self) -> str:
+        """Last NOTIFICATION sent or received, or TCP error, in words; empty when there was none."""
+        return self._context.last_error
+
+    @property
     def enabled(self) -> bool:
         """Started, and not stopped since."""
         return self._enabled
 
-    def _furthest(self) -> _Machine:
+    def _furthest(self) -> Machine:
         second = self._second
         if second is not None and second.state > self._primary.state:
             return second
@@ -272,9 +191,9 @@ class Session:
         self._settle_timers()
 
     def _fresh(self) -> None:
-        self._plain = False
+        self._context.plain = False
         self._failures = 0
-        self._slow = False
+        self._context.slow = False
         self._accept_at = 0.0
 
     def _stop_all(self, now: float, subcode: int, communication: str) -> None:
@@ -285,7 +204,7 @@ class Session:
         self._reject_parked(fault)
         machines = [m for m in (self._second, self._primary) if m is not None]
         for machine in machines:
-            self._event(machine, Event.MANUAL_STOP, now, _Cause(fault=fault))
+            self._event(machine, Event.MANUAL_STOP, now, Cause(fault=fault))
         self._primary.idle_hold = None
         if self._enabled:
             self._restart(self._primary, now)
@@ -302,7 +221,7 @@ class Session:
                 or self.config.passive
             ):
                 # Overtaken: stopped, or the peer's connection came up in the meantime.
-                self._commands.append(Close(conn))
+                self._emit(Close(conn))
                 return
             machine.outbound = True
             self._take(machine, conn, Event.TCP_CR_ACKED, now)
@@ -320,8 +239,8 @@ class Session:
         """Our attempt to connect has failed."""
         machine = self._primary
         if machine.state is State.CONNECT and machine.conn is None:
-            self.last_error = f"connect: {reason}"
-            self._event(machine, Event.TCP_CONNECTION_FAILS, now, _Cause(reason=self.last_error))
+            self._context.last_error = f"connect: {reason}"
+            self._event(machine, Event.TCP_CONNECTION_FAILS, now, Cause(reason=self.last_error))
             self._settle_timers()
 
     def receive(self, conn: Hashable, data: bytes | memoryview, now: float) -> None:
@@ -355,8 +274,9 @@ class Session:
         machine = self._machines.pop(conn, None)
         if machine is not None:
             machine.conn = None
-            self.last_error = f"TCP: {reason}"
-            self._event(machine, Event.TCP_CONNECTION_FAILS, now, _Cause(reason=self.last_error))
+            self._context.last_error = f"TCP: {reason}"
+            cause = Cause(conn=conn, reason=self.last_error)
+            self._event(machine, Event.TCP_CONNECTION_FAILS, now, cause)
         self._settle_timers()
 
     def next_timer(self) -> float | None:
@@ -374,14 +294,16 @@ class Session:
                 self.receive(conn, data, now)
         for machine in (self._primary, self._second):
             if machine is not None:
-                self._timers(machine, now)
+                while (event := machine.due(now)) is not None:
+                    self._event(machine, event, now)
         self._settle_timers()
 
     def poll(self) -> list[Command]:
         """Return the commands since the last call, in the order to carry them out."""
-        if not self._commands:
+        commands = self._context.commands
+        if not commands:
             return []
-        commands, self._commands = self._commands, []
+        self._context.commands = []
         return commands
 
     # --- routing side
@@ -395,10 +317,10 @@ class Session:
             fault = NotifyError(code, subcode, data, reason)
             up = machine.state is State.ESTABLISHED
             event = _event_of(fault) if up else Event.AUTOMATIC_STOP
-            self._event(machine, event, now, _Cause(fault=fault))
+            self._event(machine, event, now, Cause(fault=fault))
         self._settle_timers()
 
-    def send_refresh(self, family: Family, subtype: RefreshSubtype, now: float) -> bool:
+    def send_refresh(self, family: Family, subtype: RefreshSubtype, now: float) -> bool:  # noqa: ARG002
         """Send ROUTE-REFRESH if the session is up and has agreed to it; tell whether it did."""
         machine = self._furthest()
         agreed = machine.negotiated
@@ -414,12 +336,12 @@ class Session:
             allowed = agreed.enhanced_route_refresh
         if allowed:
             message = RouteRefresh(family.afi, family.safi, subtype)
-            self._send(machine, MessageType.ROUTE_REFRESH, encode_route_refresh(message))
+            machine.send(MessageType.ROUTE_REFRESH, encode_route_refresh(message))
         return allowed
 
     # --- connections
 
-    def _take(self, machine: _Machine, conn: Hashable, event: Event, now: float) -> None:
+    def _take(self, machine: Machine, conn: Hashable, event: Event, now: float) -> None:
         machine.conn = conn
         machine.buffer.clear()
         self._machines[conn] = machine
@@ -447,18 +369,18 @@ class Session:
         if primary.state is State.ACTIVE and primary.conn is None:
             machine = primary
         else:
-            machine = self._second = _Machine(state=State.ACTIVE)
+            machine = self._second = Machine(self._context, State.ACTIVE)
         machine.outbound = False
         self._take(machine, conn, Event.TCP_CONNECTION_CONFIRMED, now)
 
-    def _dump(self, machine: _Machine, now: float, reason: str) -> None:
+    def _dump(self, machine: Machine, now: float, reason: str) -> None:
         fault = NotifyError(NotifyCode.CEASE, CeaseSubcode.COLLISION, reason=reason)
-        self._event(machine, Event.OPEN_COLLISION_DUMP, now, _Cause(fault=fault))
+        self._event(machine, Event.OPEN_COLLISION_DUMP, now, Cause(fault=fault))
 
     def _reject(self, conn: Hashable, fault: NotifyError) -> None:
         notification = encode_notification(fault.code, fault.subcode, fault.data)
         self.counters.sent[MessageType.NOTIFICATION] += 1
-        self._commands += [Send(conn, notification), Close(conn)]
+        self._context.commands += [Send(conn, notification), Close(conn)]
 
     def _reject_parked(self, fault: NotifyError) -> None:
         if self._parked is not None:
@@ -468,7 +390,7 @@ class Session:
 
     # --- messages outside Established
 
-    def _messages(self, machine: _Machine, now: float) -> None:
+    def _messages(self, machine: Machine, now: float) -> None:
         """Cut messages from the machine's buffer until it is empty, up, or gone."""
         buffer, conn = machine.buffer, machine.conn
         limit = MAX_EXTENDED_MESSAGE_LEN if self.config.extended_message else MAX_MESSAGE_LEN
@@ -482,7 +404,7 @@ class Session:
             try:
                 length, kind = read_header(buffer, 0, limit)
             except NotifyError as fault:
-                self._event(machine, Event.BGP_HEADER_ERR, now, _Cause(fault=fault))
+                self._event(machine, Event.BGP_HEADER_ERR, now, Cause(fault=fault))
                 return
             if len(buffer) < length:
                 return
@@ -495,19 +417,19 @@ class Session:
             buffer.clear()
             self.receive(conn, rest, now)
 
-    def _message(self, machine: _Machine, kind: MessageType, message: bytes, now: float) -> None:
+    def _message(self, machine: Machine, kind: MessageType, message: bytes, now: float) -> None:
         match kind:
             case MessageType.OPEN:
                 self._open(machine, message, now)
             case MessageType.KEEPALIVE:
-                self._event(machine, Event.KEEPALIVE_MSG, now, _Cause(message=kind))
+                self._event(machine, Event.KEEPALIVE_MSG, now, Cause(message=kind))
             case MessageType.NOTIFICATION:
                 self._notification(machine, decode_notification(message[HEADER_LEN:]), now)
             case _:
-                self._event(machine, Event.UPDATE_MSG, now, _Cause(message=kind))
+                self._event(machine, Event.UPDATE_MSG, now, Cause(message=kind))
 
-    def _open(self, machine: _Machine, message: bytes, now: float) -> None:
-        cause = _Cause(message=MessageType.OPEN)
+    def _open(self, machine: Machine, message: bytes, now: float) -> None:
+        cause = Cause(message=MessageType.OPEN)
         delayed = machine.delay_open is not None
         if not delayed and machine.state is not State.OPEN_SENT:
             self._event(machine, Event.BGP_OPEN, now, cause)
@@ -515,7 +437,7 @@ class Session:
         machine.remote_open = message
         offer = machine.offer
         if offer is None:
-            offer = machine.offer = self._make_offer()
+            offer = machine.offer = self._context.offer()
         try:
             machine.negotiated = negotiate(
                 offer,
@@ -533,7 +455,7 @@ class Session:
         if loser is not machine:
             self._event(machine, Event.BGP_OPEN_DELAYED if delayed else Event.BGP_OPEN, now, cause)
 
-    def _collision(self, machine: _Machine, agreed: Negotiated) -> _Machine | None:
+    def _collision(self, machine: Machine, agreed: Negotiated) -> Machine | None:
         """Return the connection that has to go, now that `machine` has its OPEN (RFC 4271 6.8).
 
         Only one in OpenConfirm or Established collides: of one in OpenSent we do not know yet
@@ -550,12 +472,12 @@ class Session:
         keep_outbound = ours > theirs
         return machine if machine.outbound != keep_outbound else other
 
-    def _notification(self, machine: _Machine, found: Notification, now: float) -> None:
+    def _notification(self, machine: Machine, found: Notification, now: float) -> None:
         up = machine.state is State.ESTABLISHED
         reason = f"received NOTIFICATION {found.describe()}"
-        if up or (found.code, found.subcode) != _COLLISION:
-            self.last_error = reason
-        cause = _Cause(
+        if up or (found.code, found.subcode) != COLLISION:
+            self._context.last_error = reason
+        cause = Cause(
             reason=reason,
             notification=encode_notification(
                 found.code, found.subcode, found.data, MAX_EXTENDED_MESSAGE_LEN
@@ -569,7 +491,7 @@ class Session:
                 self._refused(machine, found.subcode)
         self._event(machine, event, now, cause)
 
-    def _refused(self, machine: _Machine, subcode: int) -> None:
+    def _refused(self, machine: Machine, subcode: int) -> None:
         """Decide how the next OPEN looks after the peer has refused this one (RFC 5492 3).
 
         One OPEN goes without capabilities; if that leads nowhere, the one after it has them again.
@@ -579,20 +501,20 @@ class Session:
             OpenSubcode.UNSUPPORTED_CAPABILITY,
         }
         was_plain = machine.offer is None or machine.offer.plain
-        self._plain = (
+        self._context.plain = (
             capabilities
             and not was_plain
             and not self.config.strict
             and Family.IPV4_UNICAST in self.config.families
         )
-        if self._plain:
+        if self._context.plain:
             self._log("warning", "peer refuses our capabilities; the next OPEN goes without")
         elif capabilities:
-            self._slow = True
+            self._context.slow = True
 
     # --- Established
 
-    def _ingest_events(self, machine: _Machine, ingest: Ingest, now: float) -> None:
+    def _ingest_events(self, machine: Machine, ingest: Ingest, now: float) -> None:
         received = self.counters.received
         for name, *values in ingest.take_events():
             match name, values:
@@ -608,13 +530,13 @@ class Session:
                     self._notification(machine, Notification(code, subcode, data), now)
                 case "error", [int(code), int(subcode), bytes(data), str(reason)]:
                     fault = NotifyError(code, subcode, data, reason)
-                    self._event(machine, _event_of(fault), now, _Cause(fault=fault))
+                    self._event(machine, _event_of(fault), now, Cause(fault=fault))
                 case _:
                     raise ValueError(f"ingest event {name!r} with {values!r}")
             if machine.state is not State.ESTABLISHED:
                 return
 
-    def _refresh(self, machine: _Machine, afi: int, safi: int, subtype: int) -> None:
+    def _refresh(self, machine: Machine, afi: int, safi: int, subtype: int) -> None:
         """Pass a ROUTE-REFRESH on, or ignore it as RFC 2918 4 and RFC 7313 5 want."""
         agreed = machine.negotiated
         assert agreed is not None
@@ -624,25 +546,11 @@ class Session:
         elif subtype == RefreshSubtype.REQUEST or (
             agreed.enhanced_route_refresh and subtype in {RefreshSubtype.BORR, RefreshSubtype.EORR}
         ):
-            self._commands.append(RefreshReceived(family, RefreshSubtype(subtype)))
+            self._emit(RefreshReceived(family, RefreshSubtype(subtype)))
         else:
             self._log("warning", f"ROUTE-REFRESH of subtype {subtype} ignored: not negotiated")
 
     # --- timers
-
-    def _timers(self, machine: _Machine, now: float) -> None:
-        if machine.hold is not None and machine.hold <= now:
-            self._event(machine, Event.HOLD_TIMER_EXPIRES, now)
-        if machine.keepalive is not None and machine.keepalive <= now:
-            self._event(machine, Event.KEEPALIVE_TIMER_EXPIRES, now)
-        if machine.connect_retry is not None and machine.connect_retry <= now:
-            machine.connect_retry = None
-            self._event(machine, Event.CONNECT_RETRY_TIMER_EXPIRES, now)
-        if machine.delay_open is not None and machine.delay_open <= now:
-            self._event(machine, Event.DELAY_OPEN_TIMER_EXPIRES, now)
-        if machine.idle_hold is not None and machine.idle_hold <= now:
-            machine.idle_hold = None
-            self._event(machine, Event.IDLE_HOLD_TIMER_EXPIRES, now)
 
     def _settle_timers(self) -> None:
         due = [self._primary.deadline()]
@@ -652,37 +560,27 @@ class Session:
             due.append(self._accept_at)
         self._wake = min((t for t in due if t is not None), default=None)
 
-    def _jitter(self, seconds: float) -> float:
-        return seconds * self._rng.uniform(*JITTER)
-
     # --- the state machine
 
+    def _emit(self, command: Command) -> None:
+        self._context.commands.append(command)
+
+    def _log(self, level: str, text: str) -> None:
+        self._emit(Log(level, text))
+
     def _event(
-        self, machine: _Machine, event: Event, now: float, cause: _Cause | None = None
+        self, machine: Machine, event: Event, now: float, cause: Cause | None = None
     ) -> None:
         """Step one machine, carry its actions out, and follow up on the new state."""
         if cause is None:
-            cause = _Cause()
-        before, conn = machine.state, machine.conn
-        guards = Guard.NONE
-        if self.config.passive:
-            guards |= Guard.PASSIVE
-        if self.config.delay_open:
-            guards |= Guard.DELAY_OPEN
-        if machine.delay_open is not None:
-            guards |= Guard.DELAY_OPEN_RUNNING
-        actions, state = step(before, event, guards)
-        for action in actions:
-            do = self._do.get(action)
-            if do is not None:
-                do(machine, now, cause)
-        machine.state = state
-        if before is State.IDLE and state is not before:
-            machine.idle_hold = None
+            cause = Cause()
+        before = machine.step(event, now, cause)
+        state = machine.state
+        if machine.conn is None and cause.conn is not None:
+            self._machines.pop(cause.conn, None)
         if state is not before:
-            self._log("debug", f"{before.label} to {state.label} by {event.label}")
             if before is State.ESTABLISHED:
-                self._went_down(machine, conn, event, cause)
+                self._went_down(event, cause)
             if state is State.ESTABLISHED:
                 self._came_up(machine, now)
             if state is State.IDLE or (state is State.ACTIVE and before > State.ACTIVE):
@@ -691,7 +589,7 @@ class Session:
             self._shown = self.state
             self.counters.last_change = now
 
-    def _came_up(self, machine: _Machine, now: float) -> None:
+    def _came_up(self, machine: Machine, now: float) -> None:
         agreed = machine.negotiated
         assert agreed is not None
         assert machine.conn is not None
@@ -700,26 +598,25 @@ class Session:
             self._primary = machine
         if self._second is not None and self._second.conn is None:
             self._second = None  # it was only seeking
-        machine.connect_retry = machine.idle_hold = None
+        machine.stop_seeking()
         machine.up_since = now
+        self._context.slow = False
         self.counters.established += 1
         if self._on_up is not None:
             self.ingest = self._on_up(machine.conn, agreed)
         else:
             self.ingest = CountingIngest(agreed)
-        self._commands.append(Up(machine.conn, agreed))
+        self._emit(Up(machine.conn, agreed))
         self._log("info", f"established with AS{agreed.peer_asn} ({agreed.peer_router_id})")
 
-    def _went_down(
-        self, machine: _Machine, conn: Hashable | None, event: Event, cause: _Cause
-    ) -> None:
+    def _went_down(self, event: Event, cause: Cause) -> None:
         self.counters.flaps += 1
         self.ingest = None
         reason = cause.reason or event.label
-        self._commands.append(Down(conn, reason, event, cause.notification, cause.sent))
+        self._emit(Down(cause.conn, reason, event, cause.notification, cause.sent))
         self._log("warning", f"down: {reason}")
 
-    def _ended(self, machine: _Machine, event: Event, before: State, now: float) -> None:
+    def _ended(self, machine: Machine, event: Event, before: State, now: float) -> None:
         """Follow up on a machine that has lost its connection, or its attempt to get one."""
         other = self._second if machine is self._primary else self._primary
         settled = other is not None and other.state >= State.OPEN_CONFIRM
@@ -732,17 +629,17 @@ class Session:
         if machine.state is State.ACTIVE:
             return  # it goes on seeking
         if self._second is not None:
-            machine.connect_retry = machine.idle_hold = None
+            machine.stop_seeking()
             self._primary, self._second = self._second, None
         elif not self._enabled:
-            machine.idle_hold = machine.connect_retry = None
+            machine.stop_seeking()
         elif event is Event.TCP_CONNECTION_FAILS and before is State.CONNECT:
             # Nobody there: listen until the ConnectRetryTimer says to try again.
             self._event(machine, Event.AUTOMATIC_START_DAMPED_PASSIVE, now)
         elif event is not Event.MANUAL_STOP:
             self._restart(machine, now)
 
-    def _count_failure(self, machine: _Machine, before: State, now: float) -> None:
+    def _count_failure(self, machine: Machine, before: State, now: float) -> None:
         config = self.config
         if before is State.ESTABLISHED and now - machine.up_since >= config.idle_hold_max:
             self._failures = 0
@@ -751,130 +648,14 @@ class Session:
             # A peer that fails and comes back at once, without end, gets one try a second.
             self._accept_at = now + min(config.idle_hold, MAX_ACCEPT_DELAY)
 
-    def _restart(self, machine: _Machine, now: float) -> None:
+    def _restart(self, machine: Machine, now: float) -> None:
         """Start the IdleHoldTimer: oscillation damping (RFC 4271 8.1.1 DampPeerOscillations)."""
         config = self.config
         pause = config.idle_hold * 2.0 ** min(max(self._failures - 1, 0), 30)
-        if self._slow:
+        if self._context.slow:
             # RFC 5492 3: what two sides cannot agree on does not heal by itself.
-            pause, self._slow = config.idle_hold_max, False
-        machine.idle_hold = now + self._jitter(min(pause, config.idle_hold_max))
-
-    # --- actions
-
-    def _do_connect(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        machine.outbound = True
-        self._commands.append(Connect())
-
-    def _do_drop(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        if machine.conn is not None:
-            self._machines.pop(machine.conn, None)
-            self._commands.append(Close(machine.conn))
-        machine.release()
-
-    def _do_release(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        conn = machine.conn  # DROP_TCP still has to close it
-        machine.release()
-        machine.conn = conn
-
-    def _do_clear_retries(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        self.counters.connect_retries = 0
-
-    def _do_count_retry(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        self.counters.connect_retries += 1
-
-    def _do_start_connect_retry(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        # A passive neighbor has nothing to retry, and a second machine does not seek.
-        if not self.config.passive and machine is self._primary:
-            machine.connect_retry = now + self._jitter(self.config.connect_retry)
-
-    def _do_stop_connect_retry(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        machine.connect_retry = None
-
-    def _do_start_delay_open(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        machine.delay_open = now + self.config.delay_open
-
-    def _do_stop_delay_open(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        machine.delay_open = None
-
-    def _do_start_large_hold(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        machine.hold = now + LARGE_HOLD_TIME
-
-    def _do_start_hold(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        agreed = machine.negotiated
-        assert agreed is not None
-        machine.hold_time = float(agreed.hold_time)
-        machine.hold = now + machine.hold_time if machine.hold_time else None
-
-    def _do_start_keepalive(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        agreed = machine.negotiated
-        assert agreed is not None
-        machine.keepalive = now + self._jitter(agreed.keepalive) if agreed.keepalive else None
-
-    def _do_send_open(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        if machine.offer is None:
-            machine.offer = self._make_offer()
-        machine.local_open = encode_open(machine.offer.message())
-        if machine.negotiated is None:
-            machine.remote_open = b""
-        self._send(machine, MessageType.OPEN, machine.local_open)
-
-    def _do_send_keepalive(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        self._send(machine, MessageType.KEEPALIVE, KEEPALIVE)
-
-    def _do_send_fault(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        assert cause.fault is not None
-        self._notify(machine, cause.fault, cause)
-
-    def _do_send_hold_expired(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        self._notify(machine, NotifyError(NotifyCode.HOLD_TIMER_EXPIRED), cause)
-
-    def _do_send_fsm_error(self, machine: _Machine, now: float, cause: _Cause) -> None:
-        # RFC 6608 4: the data is the type of the message that should not have come.
-        data = b"" if cause.message is None else bytes([cause.message])
-        what = "event" if cause.message is None else cause.message.name
-        fault = NotifyError(
-            NotifyCode.FSM,
-            _FSM_SUBCODES.get(machine.state, FsmSubcode.UNSPECIFIED),
-            data,
-            f"unexpected {what} in {machine.state.label}",
-        )
-        self._notify(machine, fault, cause)
-
-    def _notify(self, machine: _Machine, fault: NotifyError, cause: _Cause) -> None:
-        """Send a NOTIFICATION and note what it says as the cause of what follows."""
-        if machine.conn is None:
-            return
-        agreed = machine.negotiated
-        extended = agreed is not None and agreed.extended_message
-        limit = MAX_EXTENDED_MESSAGE_LEN if extended else MAX_MESSAGE_LEN
-        cause.notification = encode_notification(fault.code, fault.subcode, fault.data, limit)
-        cause.sent = True
-        text = Notification(fault.code, fault.subcode, fault.data).describe()
-        if fault.reason:
-            text = f"{notify_name(fault.code, fault.subcode)}: {fault.reason}"
-        cause.reason = f"sent NOTIFICATION {text}"
-        if machine.state is State.ESTABLISHED or (fault.code, fault.subcode) != _COLLISION:
-            self.last_error = cause.reason
-        if (fault.code, fault.subcode) == (
-            NotifyCode.OPEN_MESSAGE,
-            OpenSubcode.UNSUPPORTED_CAPABILITY,
-        ):
-            self._slow = True
-        self._send(machine, MessageType.NOTIFICATION, cause.notification)
-
-    def _make_offer(self) -> Offer:
-        offer = self.config.offer(plain=self._plain)
-        self._plain = False
-        return offer
-
-    def _send(self, machine: _Machine, kind: MessageType, data: bytes) -> None:
-        if machine.conn is not None:
-            self.counters.sent[kind] += 1
-            self._commands.append(Send(machine.conn, data))
-
-    def _log(self, level: str, text: str) -> None:
-        self._commands.append(Log(level, text))
+            pause, self._context.slow = config.idle_hold_max, False
+        machine.idle_hold = now + self._context.jitter(min(pause, config.idle_hold_max))
 
 
 def _event_of(fault: NotifyError) -> Event:

@@ -89,7 +89,14 @@ def test_walk_resumes_after_any_prefix(width):
 
 def test_covering_prefixes_by_repeated_longest_match():
     trie = Trie(4)
-    for text in ["0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/23", "10.1.2.0/24", "10.1.2.3/32"]:
+    for text in [
+        "0.0.0.0/0",
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "10.1.2.0/23",
+        "10.1.2.0/24",
+        "10.1.2.3/32",
+    ]:
         trie.add(*key(ipaddress.ip_network(text)))
     found = []
     plen = 32
