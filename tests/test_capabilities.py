@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sessions import BOTH, config
 
 from rs.capabilities import decode_capabilities, encode_capabilities, negotiate
 from rs.errors import NotifyError
 from rs.iana import AddPathMode, Family
 from rs.messages import OpenMessage, decode_open, encode_open
+from tests.sessions import BOTH, config
 
 V4, V6 = BOTH
 MP4 = (1, bytes.fromhex("00010001"))

@@ -9,16 +9,6 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sessions import (
-    BOTH,
-    EMPTY_UPDATE,
-    Network,
-    Solo,
-    config,
-    messages_sent,
-    notification_sent,
-    open_message,
-)
 
 from rs.fsm import Event, State
 from rs.iana import AddPathMode, CeaseSubcode, Family, MessageType, RefreshSubtype
@@ -33,6 +23,16 @@ from rs.messages import (
     encode_route_refresh,
 )
 from rs.session import Close, Connect, CountingIngest, Down, Log, RefreshReceived, Send, Session, Up
+from tests.sessions import (
+    BOTH,
+    EMPTY_UPDATE,
+    Network,
+    Solo,
+    config,
+    messages_sent,
+    notification_sent,
+    open_message,
+)
 
 V4, V6 = BOTH
 A = {"asn": 64500, "router_id": "10.0.0.1"}
