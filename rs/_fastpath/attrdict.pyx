@@ -40,6 +40,11 @@ from rs._fastpath.types cimport (
 )
 
 
+cdef enum:
+    TRANSITIVE = AFLAG_OPTIONAL | AFLAG_TRANSITIVE
+    MAX_BLOCK = 65535       # octets of a canonical block
+
+
 cdef bytes u32(object v):
     return int(v).to_bytes(4, "big")
 
@@ -124,14 +129,14 @@ cdef dict KEYS = {
     "med": (ATTR_MED, AFLAG_OPTIONAL),
     "local_pref": (ATTR_LOCAL_PREF, AFLAG_TRANSITIVE),
     "atomic_aggregate": (ATTR_ATOMIC_AGGREGATE, AFLAG_TRANSITIVE),
-    "aggregator": (ATTR_AGGREGATOR, AFLAG_OPTIONAL | AFLAG_TRANSITIVE),
-    "communities": (ATTR_COMMUNITIES, AFLAG_OPTIONAL | AFLAG_TRANSITIVE),
+    "aggregator": (ATTR_AGGREGATOR, TRANSITIVE),
+    "communities": (ATTR_COMMUNITIES, TRANSITIVE),
     "originator_id": (ATTR_ORIGINATOR_ID, AFLAG_OPTIONAL),
     "cluster_list": (ATTR_CLUSTER_LIST, AFLAG_OPTIONAL),
-    "ext_communities": (ATTR_EXT_COMMUNITIES, AFLAG_OPTIONAL | AFLAG_TRANSITIVE),
+    "ext_communities": (ATTR_EXT_COMMUNITIES, TRANSITIVE),
     "aigp": (ATTR_AIGP, AFLAG_OPTIONAL),
-    "large_communities": (ATTR_LARGE_COMMUNITY, AFLAG_OPTIONAL | AFLAG_TRANSITIVE),
-    "otc": (ATTR_OTC, AFLAG_OPTIONAL | AFLAG_TRANSITIVE),
+    "large_communities": (ATTR_LARGE_COMMUNITY, TRANSITIVE),
+    "otc": (ATTR_OTC, TRANSITIVE),
 }
 
 cdef frozenset KNOWN = frozenset(type_ for type_, _ in KEYS.values()) | {
@@ -161,10 +166,28 @@ cdef bytes encode_next_hop(dict attrs, uint32_t family):
     return addr[:n]
 
 
+cdef int put_unknown(dict found, object items) except -1:
+    """Put attributes of types this build does not know into `found`."""
+    for flags, type_, raw in items:
+        if not isinstance(raw, bytes):
+            raise ValueError(f"value of type {type_} is not bytes")
+        if type_ in KNOWN or type_ in found or not 0 <= type_ <= 255:
+            raise ValueError(f"type {type_} is known, repeated or no type")
+        if (flags & TRANSITIVE) != TRANSITIVE:
+            raise ValueError(f"type {type_} is not optional transitive")
+        found[type_] = (TRANSITIVE | AFLAG_PARTIAL, raw)
+    return 0
+
+
+cdef bytes with_head(uint32_t flags, uint32_t type_, bytes raw):
+    if len(raw) > 255:
+        return bytes((flags | AFLAG_EXT_LEN, type_)) + len(raw).to_bytes(2, "big") + raw
+    return bytes((flags, type_, len(raw))) + raw
+
+
 cdef tuple encode_attrs(dict attrs, uint32_t family):
     """Return (canonical block, next hop octets) of an attribute dict; ValueError names the key."""
     cdef dict found = {}
-    cdef list out = []
     cdef bytes nh
     if family != FAM_IPV4 and family != FAM_IPV6:
         raise ValueError(f"family {family} has no table")
@@ -173,28 +196,19 @@ cdef tuple encode_attrs(dict attrs, uint32_t family):
             raise ValueError(f"{key}: missing")
     nh = encode_next_hop(attrs, family)
     for key, value in attrs.items():
-        if key in KEYS:
-            type_, flags = KEYS[key]
-            try:
+        try:
+            if key in KEYS:
+                type_, flags = KEYS[key]
                 found[type_] = (flags, encode_value(type_, value))
-            except (ValueError, TypeError, OverflowError, IndexError, AttributeError) as exc:
-                raise ValueError(f"{key}: {exc}") from exc
-        elif key == "unknown":
-            for flags, type_, raw in value:
-                if not isinstance(raw, bytes):
-                    raise ValueError(f"unknown: value of type {type_} is not bytes")
-                if type_ in KNOWN or type_ in found or not 0 <= type_ <= 255:
-                    raise ValueError(f"unknown: type {type_} is known, repeated or no type")
-                if (flags & 0xC0) != (AFLAG_OPTIONAL | AFLAG_TRANSITIVE):
-                    raise ValueError(f"unknown: type {type_} is not optional transitive")
-                found[type_] = (AFLAG_OPTIONAL | AFLAG_TRANSITIVE | AFLAG_PARTIAL, bytes(raw))
-        elif key not in ("next_hop", "link_local"):
-            raise ValueError(f"{key}: no such attribute")
+            elif key == "unknown":
+                put_unknown(found, value)
+            elif key not in ("next_hop", "link_local"):
+                raise ValueError("no such attribute")
+        except (ValueError, TypeError, OverflowError, IndexError, AttributeError) as exc:
+            raise ValueError(f"{key}: {exc}") from exc
     if len(nh) == 4:
         found[ATTR_NEXT_HOP] = (AFLAG_TRANSITIVE, nh)
-    for type_, (flags, raw) in sorted(found.items()):
-        if len(raw) > 255:
-            out.append(bytes((flags | AFLAG_EXT_LEN, type_)) + len(raw).to_bytes(2, "big") + raw)
-        else:
-            out.append(bytes((flags, type_, len(raw))) + raw)
-    return b"".join(out), nh
+    if sum([4 + len(raw) for _, raw in found.values()]) > MAX_BLOCK:
+        raise ValueError(f"all attributes together are longer than {MAX_BLOCK} octets")
+    return b"".join([with_head(flags, type_, raw)
+                     for type_, (flags, raw) in sorted(found.items())]), nh

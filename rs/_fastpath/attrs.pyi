@@ -1,6 +1,6 @@
 """Types of `attrs.pyx`; an *attribute dict* holds the keys named at `AttrTable.describe`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeAlias, final
 
 from typing_extensions import disjoint_base
@@ -40,7 +40,7 @@ class AttrTable:
     def drop(self, h: int) -> None:
         """Give back one reference to set `h`; the last one frees it. KeyError likewise."""
 
-    def intern_attrs(self, attrs: Mapping[str, Any], family: int) -> int:
+    def intern_attrs(self, attrs: AttrDict, family: int) -> int:
         """Return a new reference to the set of an attribute dict for routes of `family`.
 
         origin, as_path and next_hop must be there. ValueError names the key that is missing,

@@ -249,7 +249,6 @@ cdef void read_path(attrset_t *s, const uint8_t *p, uint32_t n) noexcept nogil:
     """Fill the AS_PATH part of a summary; confederation segments count nothing (RFC 5065 5.3)."""
     cdef const uint8_t *end = p + n
     cdef uint32_t length = 0
-    cdef uint32_t i
     cdef bint leading = True
     while p < end:
         s.origin_as = 0

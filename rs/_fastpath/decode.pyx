@@ -13,9 +13,9 @@ RFC 4271 4.3 and 6.3, RFC 4760 3 to 7 (MP_*), RFC 7606 3 to 5 (what an error lea
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
-from rs._fastpath.attrs cimport AttrTable
+from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
 from rs._fastpath.text cimport prefix_text
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
@@ -36,6 +36,8 @@ from rs._fastpath.types cimport (
     OUT_WITHDRAW,
 )
 from rs._fastpath.validate cimport (
+    NEED_CLASSIC,
+    NEED_ROUTE,
     block_t,
     canonical,
     check_block,
@@ -48,11 +50,11 @@ cdef enum:
     # Subcodes of UPDATE Message Error (RFC 4271 6.3).
     SUB_ATTRIBUTE_LIST = 1
     SUB_LENGTH = 5
-    SUB_NEXT_HOP = 8
     SUB_OPTIONAL = 9
     SUB_NETWORK = 10
 
     MAX_BLOCK = 65535
+    TIDY_LEN = 4096         # longest block whose headers are shortened for a lookup
     # What validate.pyx drops when it comes from an external peer.
     AS_INTERNAL = AS_HAS_LOCAL_PREF | AS_HAS_ORIGINATOR | AS_HAS_CLUSTER_LIST | AS_HAS_AIGP
 
@@ -69,7 +71,10 @@ cdef struct frame_t:
     uint32_t unreach_size
     uint32_t nh_len         # octets
     uint32_t others         # attributes other than MP_*
+    uint32_t gone_len       # octets of Withdrawn Routes, meant or not
+    uint32_t nlri_len       # octets of classic NLRI, meant or not
     bint scattered          # MP_* attributes with others between them
+    bint long_heads         # Extended Length where one octet would do, as some senders always do
     bint foreign            # MP_REACH_NLRI of a family that is not negotiated
 
 
@@ -111,21 +116,22 @@ cdef void scan(const uint8_t *p, uint32_t n, frame_t *m, fault_t *f) noexcept no
     while p < end:
         left = <uint32_t>(end - p)
         size = 4 if p[0] & AFLAG_EXT_LEN else 3
-        if left >= size:
-            size += load16(p + 2) if size == 4 else p[2]
-        if size > left:
-            # A cut MP_* attribute hides which routes are meant: RFC 7606 3.j.
-            if left >= 2 and (p[1] == ATTR_MP_REACH or p[1] == ATTR_MP_UNREACH):
-                fault_add(f, OUT_RESET, SUB_ATTRIBUTE_LIST, p[1], NULL, 0)
-            else:
-                fault_add(f, OUT_WITHDRAW, SUB_ATTRIBUTE_LIST, p[1] if left >= 2 else 0, p, left)
+        if left < size:
+            fault_add(f, OUT_WITHDRAW, SUB_ATTRIBUTE_LIST, 0, p, NULL, 0)
             break
+        if size == 4:
+            if p[2] == 0 and p[1] != ATTR_MP_REACH and p[1] != ATTR_MP_UNREACH:
+                m.long_heads = True
+            size += load16(p + 2)
+        else:
+            size += p[2]
         if p[1] == ATTR_MP_REACH or p[1] == ATTR_MP_UNREACH:
-            if (m.reach if p[1] == ATTR_MP_REACH else m.unreach) != NULL:
-                fault_add(f, OUT_RESET, SUB_ATTRIBUTE_LIST, p[1], NULL, 0)
+            if size > left:
+                # Which routes are meant is hidden: RFC 7606 3.j.
+                fault_add(f, OUT_RESET, SUB_OPTIONAL, p[1], p, NULL, 0)
                 break
-            if (p[0] & (AFLAG_OPTIONAL | AFLAG_TRANSITIVE)) != AFLAG_OPTIONAL:
-                fault_add(f, OUT_RESET, SUB_OPTIONAL, p[1], p, size)  # RFC 7606 5.3
+            if (m.reach if p[1] == ATTR_MP_REACH else m.unreach) != NULL:
+                fault_add(f, OUT_RESET, SUB_ATTRIBUTE_LIST, p[1], p, NULL, 0)
                 break
             if p[1] == ATTR_MP_REACH:
                 m.reach = p
@@ -139,77 +145,118 @@ cdef void scan(const uint8_t *p, uint32_t n, frame_t *m, fault_t *f) noexcept no
                 m.scattered = True
             m.rest = p + size
         else:
+            if size > left:
+                fault_add(f, OUT_WITHDRAW, SUB_ATTRIBUTE_LIST, p[1], p, NULL, 0)
+                break
             m.others += 1
         p += size
     m.len = <uint32_t>(p - m.attrs)
 
 
-cdef void read_reach(const decode_ctx_t *ctx, frame_t *m, update_t *out,
-                     fault_t *f) noexcept nogil:
-    """Find next hop and NLRI in MP_REACH_NLRI (RFC 4760 3, RFC 7606 5.3, 7.11)."""
+cdef inline bint mp_flags_ok(const uint8_t *p) noexcept nogil:
+    return (p[0] & (AFLAG_OPTIONAL | AFLAG_TRANSITIVE)) == AFLAG_OPTIONAL
+
+
+cdef bint read_reach(const decode_ctx_t *ctx, frame_t *m, update_t *out) noexcept nogil:
+    """Find next hop and NLRI in MP_REACH_NLRI; False when malformed.
+
+    RFC 4760 3, RFC 7606 5.3 and 7.11. A family that is not negotiated is ignored unread.
+    """
     cdef uint32_t head = 4 if m.reach[0] & AFLAG_EXT_LEN else 3
     cdef const uint8_t *p = m.reach + head
     cdef uint32_t n = m.reach_size - head
     cdef uint32_t family
-    if n < 5:
-        fault_add(f, OUT_RESET, SUB_OPTIONAL, ATTR_MP_REACH, m.reach, m.reach_size)
-        return
+    if n < 3:
+        return False
     family = family_of(p, ctx)
     if family == FAM_NONE:
         m.foreign = True
-        return
+        return True
+    if n < 5 or not mp_flags_ok(m.reach):
+        return False
     m.nh = p + 4
     m.nh_len = p[3]
-    if (5 + m.nh_len > n
-            or not ((family == FAM_IPV4 and m.nh_len == 4)
-                    or ((family != FAM_IPV4 or ctx.ext_next_hop)
-                        and (m.nh_len == 16 or m.nh_len == 32)))):
-        fault_add(f, OUT_RESET, SUB_OPTIONAL, ATTR_MP_REACH, m.reach, m.reach_size)
-        return
+    if not ((family == FAM_IPV4 and m.nh_len == 4)
+            or ((family != FAM_IPV4 or ctx.ext_next_hop)
+                and (m.nh_len == 16 or m.nh_len == 32))):
+        return False
+    if 5 + m.nh_len > n:
+        return False
     p += 5 + m.nh_len
     n -= 5 + m.nh_len
     if not nlri_ok(p, n, (ctx.addpath >> family) & 1, max_plen_of(family)):
-        fault_add(f, OUT_RESET, SUB_OPTIONAL, ATTR_MP_REACH, m.reach, m.reach_size)
-        return
+        return False
     if n:
         out.reach = p
         out.reach_len = n
         out.reach_family = <uint8_t>family
+    return True
 
 
-cdef void read_unreach(const decode_ctx_t *ctx, frame_t *m, update_t *out,
-                       fault_t *f) noexcept nogil:
-    """Find the NLRI in MP_UNREACH_NLRI (RFC 4760 4), or an End-of-RIB (RFC 4724 2)."""
+cdef bint read_unreach(const decode_ctx_t *ctx, const frame_t *m, update_t *out) noexcept nogil:
+    """Find the NLRI in MP_UNREACH_NLRI (RFC 4760 4), or an End-of-RIB (RFC 4724 2); as above."""
     cdef uint32_t head = 4 if m.unreach[0] & AFLAG_EXT_LEN else 3
     cdef const uint8_t *p = m.unreach + head
     cdef uint32_t n = m.unreach_size - head
     cdef uint32_t family
     if n < 3:
-        fault_add(f, OUT_RESET, SUB_OPTIONAL, ATTR_MP_UNREACH, m.unreach, m.unreach_size)
-        return
+        return False
     family = family_of(p, ctx)
     if family == FAM_NONE:
-        return
+        return True
     p += 3
     n -= 3
+    if not mp_flags_ok(m.unreach):
+        return False
     if not nlri_ok(p, n, (ctx.addpath >> family) & 1, max_plen_of(family)):
-        fault_add(f, OUT_RESET, SUB_OPTIONAL, ATTR_MP_UNREACH, m.unreach, m.unreach_size)
-        return
+        return False
     if n:
         out.unreach = p
         out.unreach_len = n
         out.unreach_family = <uint8_t>family
-    elif (m.others == 0 and m.reach == NULL and f.outcome == OUT_OK
-            and out.withdrawn_len == 0 and out.nlri_len == 0):
+    elif m.others == 0 and m.reach == NULL and m.gone_len == 0 and m.nlri_len == 0:
         out.eor_family = <uint8_t>family
+    return True
+
+
+cdef uint32_t shorten(const frame_t *m, uint8_t *out) noexcept nogil:
+    """Copy the block without MP_* and with short headers; at most TIDY_LEN octets, else 0."""
+    cdef const uint8_t *p = m.attrs
+    cdef const uint8_t *end = p + m.len
+    cdef uint32_t w = 0
+    cdef uint32_t size
+    cdef attr_t a
+    if m.len > TIDY_LEN:
+        return 0
+    while p < end:
+        size = attr_next(p, &a)
+        if a.type != ATTR_MP_REACH and a.type != ATTR_MP_UNREACH:
+            if a.flags & AFLAG_EXT_LEN and a.len < 256:
+                out[w] = a.flags & ~AFLAG_EXT_LEN
+                out[w + 1] = a.type
+                out[w + 2] = <uint8_t>a.len
+                memcpy(out + w + 3, a.value, a.len)
+                w += size - 1
+            else:
+                memcpy(out + w, p, size)
+                w += size
+        p += size
+    return w
 
 
 cdef uint32_t known_block(AttrTable table, const decode_ctx_t *ctx, const frame_t *m,
                           bint classic) noexcept nogil:
     """Return a new reference to the set of a block that was seen before, or 0."""
     cdef const uint8_t *end = m.attrs + m.len
+    cdef uint8_t tidy[TIDY_LEN]
+    cdef uint32_t n
     cdef uint32_t h
-    if m.cut == NULL:
+    if m.long_heads:
+        n = shorten(m, tidy)
+        h = table.lookup(tidy, n, NULL, 0, m.nh, m.nh_len, classic) if n else 0
+    elif m.scattered:
+        h = 0
+    elif m.cut == NULL:
         h = table.lookup(m.attrs, m.len, NULL, 0, m.nh, m.nh_len, classic)
     else:
         h = table.lookup(m.attrs, <uint32_t>(m.cut - m.attrs), m.rest, <uint32_t>(end - m.rest),
@@ -232,7 +279,7 @@ cdef int intern_block(AttrTable table, const decode_ctx_t *ctx, const frame_t *m
         nh += 4 if nh[0] & AFLAG_EXT_LEN else 3
         n = canonical(b, ctx.as4, nh, table.seed, buf)
         if n == 0:
-            fault_add(f, OUT_WITHDRAW, SUB_LENGTH, ATTR_AS_PATH, NULL, 0)
+            fault_add(f, OUT_WITHDRAW, SUB_LENGTH, ATTR_AS_PATH, m.attrs, NULL, 0)
             return 0
         out.attrs_h = table.intern(buf, n, NULL, 0, True)
     if out.reach_len:
@@ -242,7 +289,7 @@ cdef int intern_block(AttrTable table, const decode_ctx_t *ctx, const frame_t *m
             if n:
                 out.mp_attrs_h = table.intern(buf, n, m.nh, m.nh_len, m.nh_len == 4)
             else:
-                fault_add(f, OUT_WITHDRAW, SUB_LENGTH, ATTR_AS_PATH, NULL, 0)
+                fault_add(f, OUT_WITHDRAW, SUB_LENGTH, ATTR_AS_PATH, m.attrs, NULL, 0)
             done = True
         finally:
             if not done and out.attrs_h:
@@ -255,41 +302,43 @@ cdef int new_block(AttrTable table, const decode_ctx_t *ctx, const frame_t *m, u
                    fault_t *f) except -1 nogil:
     """Check the attributes and, when the routes stand, intern them."""
     cdef block_t b
-    cdef bint classic = out.nlri_len != 0 or (out.reach_len == 0 and not m.foreign)
-    check_block(&b, m.attrs, m.len, ctx.as4, ctx.ibgp, classic,
-                out.nlri_len != 0 or out.reach_len != 0, f)
-    if out.reach_len and m.nh_len == 4 and (m.nh[0] == 0 or m.nh[0] >= 224):
-        fault_add(f, OUT_WITHDRAW, SUB_NEXT_HOP, ATTR_MP_REACH, m.reach, m.reach_size)
+    cdef uint32_t need = 0
+    if out.nlri_len:
+        need = NEED_CLASSIC
+    elif out.reach_len:
+        need = NEED_ROUTE
+    check_block(&b, m.attrs, m.len, ctx.as4, ctx.ibgp, m.nlri_len != 0 or m.reach == NULL, need,
+                f)
     if f.outcome >= OUT_WITHDRAW:
         return 0
     return intern_block(table, ctx, m, &b, out, f)
 
 
 cdef int read_attrs(AttrTable table, const decode_ctx_t *ctx, const uint8_t *p, uint32_t n,
-                    update_t *out, fault_t *f) except -1 nogil:
+                    uint32_t gone_len, uint32_t nlri_len, update_t *out,
+                    fault_t *f) except -1 nogil:
     """Handle the attribute block of an UPDATE whose classic spans are already set."""
     cdef frame_t m
-    cdef uint32_t h
     memset(&m, 0, sizeof(frame_t))
+    m.gone_len = gone_len
+    m.nlri_len = nlri_len
     scan(p, n, &m, f)
-    if f.outcome != OUT_RESET and m.reach != NULL:
-        read_reach(ctx, &m, out, f)
-    if f.outcome != OUT_RESET and m.unreach != NULL:
-        read_unreach(ctx, &m, out, f)
-    if f.outcome == OUT_RESET:
-        return 0
-    if m.others == 0 and out.nlri_len == 0 and out.reach_len == 0 and f.outcome == OUT_OK:
-        return 0  # only withdrawals
-    if (ctx.as4 and not m.scattered and f.outcome == OUT_OK
-            and (out.nlri_len == 0) != (out.reach_len == 0)):
-        if out.nlri_len:
-            out.attrs_h = h = known_block(table, ctx, &m, True)
-        else:
-            out.mp_attrs_h = h = known_block(table, ctx, &m, False)
-        if h:
+    if m.reach != NULL and not read_reach(ctx, &m, out):
+        fault_add(f, OUT_RESET, SUB_OPTIONAL, ATTR_MP_REACH, m.reach, m.reach, m.reach_size)
+    if m.unreach != NULL and not read_unreach(ctx, &m, out):
+        fault_add(f, OUT_RESET, SUB_OPTIONAL, ATTR_MP_UNREACH, m.unreach, m.unreach,
+                  m.unreach_size)
+    if f.outcome == OUT_OK:
+        if m.others == 0 and out.nlri_len == 0 and out.reach_len == 0:
+            return 0  # only withdrawals
+        if ctx.as4 and out.reach_len == 0 and out.nlri_len:
+            out.attrs_h = known_block(table, ctx, &m, True)
+        elif ctx.as4 and out.nlri_len == 0 and out.reach_len:
+            out.mp_attrs_h = known_block(table, ctx, &m, False)
+        if out.attrs_h or out.mp_attrs_h:
             return 0
     new_block(table, ctx, &m, out, f)
-    if f.outcome == OUT_WITHDRAW and out.nlri_len == 0 and out.reach_len == 0 and not m.foreign:
+    if f.outcome == OUT_WITHDRAW and nlri_len == 0 and out.reach_len == 0 and not m.foreign:
         # RFC 7606 5.2: with attributes and no routes to withdraw, the frame is not to be trusted.
         f.outcome = OUT_RESET
     return 0
@@ -302,8 +351,10 @@ cdef int decode_update(AttrTable table, const decode_ctx_t *ctx, const uint8_t *
     MemoryError when the table cannot grow; nothing is held then.
     """
     cdef fault_t f
+    cdef const uint8_t *nlri
     cdef uint32_t gone
     cdef uint32_t size
+    cdef uint32_t nlri_len
     cdef bint addpath = (ctx.addpath >> FAM_IPV4) & 1
     memset(out, 0, sizeof(update_t))
     memset(&f, 0, sizeof(fault_t))
@@ -313,24 +364,29 @@ cdef int decode_update(AttrTable table, const decode_ctx_t *ctx, const uint8_t *
     gone = load16(body) if n >= 4 else n
     size = load16(body + 2 + gone) if gone + 4 <= n else n
     if gone + 4 + size > n:
-        fault_add(&f, OUT_RESET, SUB_ATTRIBUTE_LIST, 0, NULL, 0)  # RFC 7606 3.b
-    elif not (nlri_ok(body + 2, gone, addpath, 32)
-              and nlri_ok(body + 4 + gone + size, n - 4 - gone - size, addpath, 32)):
-        fault_add(&f, OUT_RESET, SUB_NETWORK, 0, NULL, 0)  # RFC 7606 5.3, 3.j
-    else:
-        if (ctx.families >> FAM_IPV4) & 1:
-            if n == 4:
-                out.eor_family = FAM_IPV4
-                return OUT_OK
-            if gone:
-                out.withdrawn = body + 2
-                out.withdrawn_len = gone
-            if gone + size + 4 < n:
-                out.nlri = body + 4 + gone + size
-                out.nlri_len = n - 4 - gone - size
-        if size or out.nlri_len:
-            read_attrs(table, ctx, body + 4 + gone, size, out, &f)
-    if f.outcome or f.discarded:
+        fault_add(&f, OUT_RESET, SUB_ATTRIBUTE_LIST, 0, body, NULL, 0)  # RFC 7606 3.b
+        report(&f, out)
+        return OUT_RESET
+    nlri = body + 4 + gone + size
+    nlri_len = n - 4 - gone - size
+    # RFC 7606 3.i, 3.j, 5.3
+    if not nlri_ok(body + 2, gone, addpath, 32):
+        fault_add(&f, OUT_RESET, SUB_NETWORK, 0, body + 2, NULL, 0)
+    if not nlri_ok(nlri, nlri_len, addpath, 32):
+        fault_add(&f, OUT_RESET, SUB_NETWORK, 0, nlri, NULL, 0)
+    if f.outcome == OUT_OK and (ctx.families >> FAM_IPV4) & 1:
+        if n == 4:
+            out.eor_family = FAM_IPV4
+            return OUT_OK
+        if gone:
+            out.withdrawn = body + 2
+            out.withdrawn_len = gone
+        if nlri_len:
+            out.nlri = nlri
+            out.nlri_len = nlri_len
+    if size or nlri_len:
+        read_attrs(table, ctx, body + 4 + gone, size, gone, nlri_len, out, &f)
+    if f.outcome:
         report(&f, out)
     return f.outcome
 

@@ -8,7 +8,8 @@ cdef enum:
 
 # Both write ASCII and a NUL to `out` and return the characters without the NUL. width is 4 or 16.
 cdef uint32_t addr_put(char *out, const uint8_t *addr, uint32_t width) noexcept nogil
-cdef uint32_t prefix_put(char *out, const uint8_t *addr, uint32_t plen, uint32_t family) noexcept nogil
+cdef uint32_t prefix_put(char *out, const uint8_t *addr, uint32_t plen,
+                         uint32_t family) noexcept nogil
 
 cdef str addr_text(const uint8_t *addr, uint32_t width)
 cdef str prefix_text(const uint8_t *addr, uint32_t plen, uint32_t family)

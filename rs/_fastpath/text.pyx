@@ -5,15 +5,14 @@ buffers of the C forms.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport strlen
 
 from rs._fastpath.types cimport FAM_IPV4
+from rs._fastpath.wire cimport load16
 
 
 cdef extern from "<arpa/inet.h>" nogil:
     int AF_INET
     int AF_INET6
-    const char *inet_ntop(int af, const void *src, char *dst, uint32_t size)
     int inet_pton(int af, const char *src, void *dst)
 
 
@@ -29,17 +28,68 @@ cdef inline uint32_t put_u8(char *out, uint32_t v) noexcept nogil:
     return n + 1
 
 
-cdef uint32_t addr_put(char *out, const uint8_t *addr, uint32_t width) noexcept nogil:
+cdef uint32_t put_dotted(char *out, const uint8_t *addr) noexcept nogil:
     cdef uint32_t n = 0
     cdef uint32_t i
-    if width != 4:
-        inet_ntop(AF_INET6, addr, out, ADDR_TEXT)
-        return <uint32_t>strlen(out)
     for i in range(4):
         if i:
             out[n] = 46
             n += 1
         n += put_u8(out + n, addr[i])
+    return n
+
+
+cdef inline uint32_t put_hex(char *out, uint32_t v) noexcept nogil:
+    """Write 16 bits without leading zeros."""
+    cdef const char *digits = b"0123456789abcdef"
+    cdef uint32_t n = 0
+    if v >= 0x1000:
+        out[0] = digits[v >> 12]
+        n = 1
+    if v >= 0x100:
+        out[n] = digits[v >> 8 & 15]
+        n += 1
+    if v >= 0x10:
+        out[n] = digits[v >> 4 & 15]
+        n += 1
+    out[n] = digits[v & 15]
+    return n + 1
+
+
+cdef uint32_t put_colons(char *out, const uint8_t *addr) noexcept nogil:
+    """Write an IPv6 address; the first of the longest runs of zeros, of two at least, is `::`."""
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    cdef uint32_t run = 0           # zeros that end here
+    cdef uint32_t best = 1          # longest run so far
+    cdef uint32_t end = 0           # where it ends
+    for i in range(8):
+        run = 0 if load16(addr + 2 * i) else run + 1
+        if run > best:
+            best = run
+            end = i + 1
+    if end == 0:
+        best = 0
+    i = 0
+    while i < 8:
+        if best and i == end - best:
+            out[n] = 58
+            out[n + 1] = 58
+            n += 2
+            i = end
+            continue
+        if n and out[n - 1] != 58:
+            out[n] = 58
+            n += 1
+        if i == 6 and best == 5 and end == 5 and load16(addr + 10) == 0xFFFF:
+            return n + put_dotted(out + n, addr + 12)  # IPv4-mapped, RFC 5952 5
+        n += put_hex(out + n, load16(addr + 2 * i))
+        i += 1
+    return n
+
+
+cdef uint32_t addr_put(char *out, const uint8_t *addr, uint32_t width) noexcept nogil:
+    cdef uint32_t n = put_dotted(out, addr) if width == 4 else put_colons(out, addr)
     out[n] = 0
     return n
 

@@ -54,12 +54,12 @@ cdef extern from *:
 
 # Subcodes of UPDATE Message Error (RFC 4271 6.3).
 cdef enum:
+    SUB_ATTRIBUTE_LIST = 1
     SUB_UNRECOGNIZED_WELL_KNOWN = 2
     SUB_MISSING_WELL_KNOWN = 3
     SUB_FLAGS = 4
     SUB_LENGTH = 5
     SUB_ORIGIN = 6
-    SUB_NEXT_HOP = 8
     SUB_OPTIONAL = 9
     SUB_AS_PATH = 11
 
@@ -107,8 +107,9 @@ cdef int fill_rules() except -1:
         (ATTR_NEXT_HOP, WELL_KNOWN, OUT_WITHDRAW, OUT_WITHDRAW, LEN_EXACT, 4, 4, EXT_KEEP),
         (ATTR_MED, OPTIONAL, OUT_WITHDRAW, OUT_WITHDRAW, LEN_EXACT, 4, 4, EXT_KEEP),
         (ATTR_LOCAL_PREF, WELL_KNOWN, OUT_WITHDRAW, OUT_WITHDRAW, LEN_EXACT, 4, 4, EXT_DISCARD),
-        (ATTR_ATOMIC_AGGREGATE, WELL_KNOWN, OUT_WITHDRAW, OUT_DISCARD, LEN_EXACT, 0, 0, EXT_KEEP),
-        (ATTR_AGGREGATOR, TRANSITIVE, OUT_WITHDRAW, OUT_DISCARD, LEN_EXACT, 8, 6, EXT_KEEP),
+        # RFC 7606 3.f takes these two out of 3.c.
+        (ATTR_ATOMIC_AGGREGATE, WELL_KNOWN, OUT_DISCARD, OUT_DISCARD, LEN_EXACT, 0, 0, EXT_KEEP),
+        (ATTR_AGGREGATOR, TRANSITIVE, OUT_DISCARD, OUT_DISCARD, LEN_EXACT, 8, 6, EXT_KEEP),
         (ATTR_COMMUNITIES, TRANSITIVE, OUT_WITHDRAW, OUT_WITHDRAW, LEN_MULTIPLE, 4, 4, EXT_KEEP),
         (ATTR_ORIGINATOR_ID, OPTIONAL, OUT_WITHDRAW, OUT_WITHDRAW, LEN_EXACT, 4, 4, EXT_DISCARD),
         (ATTR_CLUSTER_LIST, OPTIONAL, OUT_WITHDRAW, OUT_WITHDRAW, LEN_MULTIPLE, 4, 4, EXT_DISCARD),
@@ -130,21 +131,23 @@ fill_rules()
 
 
 cdef void fault_add(fault_t *f, uint32_t outcome, uint32_t subcode, uint32_t attr,
-                    const uint8_t *data, uint32_t n) noexcept nogil:
+                    const uint8_t *where, const uint8_t *data, uint32_t n) noexcept nogil:
     """Note a fault; the severest counts (RFC 7606 3.h)."""
-    if outcome > f.outcome:
+    if outcome > f.outcome or (outcome == f.outcome and where < f.where):
         f.outcome = <uint8_t>outcome
         f.subcode = <uint8_t>subcode
         f.attr = <uint8_t>attr
+        f.where = where
         f.data = data
         f.len = n
 
 
-cdef void discard(fault_t *f, uint32_t subcode, attr_t *a, const uint8_t *p,
-                  uint32_t n) noexcept nogil:
-    if f.discarded < 255:
+cdef void attr_fault(fault_t *f, uint32_t outcome, uint32_t subcode, uint32_t type_,
+                     const uint8_t *p, uint32_t size) noexcept nogil:
+    """Note a fault in the attribute of `size` octets at `p`."""
+    if outcome == OUT_DISCARD and f.discarded < 255:
         f.discarded += 1
-    fault_add(f, OUT_DISCARD, subcode, a.type, p, n)
+    fault_add(f, outcome, subcode, type_, p, p, size)
 
 
 cdef bint path_ok(const uint8_t *p, uint32_t n, uint32_t width) noexcept nogil:
@@ -180,21 +183,10 @@ cdef uint32_t path_count(const uint8_t *p, uint32_t n, uint32_t width) noexcept 
     return count
 
 
-cdef bint path_has_confed(const uint8_t *p, uint32_t n, uint32_t width) noexcept nogil:
-    cdef const uint8_t *end = p + n
-    while p < end:
-        if p[0] > SEG_SEQUENCE:
-            return True
-        p += 2 + width * p[1]
-    return False
-
-
 cdef bint aigp_ok(const uint8_t *p, uint32_t n) noexcept nogil:
     """RFC 7311 3: TLVs that fill the attribute; the first AIGP TLV has a metric below the top."""
     cdef bint first = True
     cdef uint32_t size
-    if n == 0:
-        return False
     while n:
         if n < 3:
             return False
@@ -218,19 +210,19 @@ cdef uint32_t check_value(uint32_t type_, const uint8_t *v, uint32_t n, bint as4
         return SUB_ORIGIN if v[0] > 2 else 0
     if type_ == ATTR_AS_PATH:
         return 0 if path_ok(v, n, 4 if as4 else 2) else SUB_AS_PATH
-    if type_ == ATTR_NEXT_HOP:
-        # Not a host address (RFC 4271 6.3), hence RFC 7606 3.e. Whether it is one that this
-        # router can use is for the import policy.
-        return SUB_NEXT_HOP if v[0] == 0 or v[0] >= 224 else 0
     if type_ == ATTR_AGGREGATOR:
         if load16(v) == 0 and (not as4 or load16(v + 2) == 0):
             return SUB_OPTIONAL
         return 0
     if type_ == ATTR_AS4_PATH:
-        return 0 if n >= 6 and path_ok(v, n, 4) else SUB_OPTIONAL
+        if n < 6 or n & 1:
+            return SUB_LENGTH
+        return 0 if path_ok(v, n, 4) else SUB_OPTIONAL
     if type_ == ATTR_AS4_AGGREGATOR:
         return SUB_OPTIONAL if load32(v) == 0 else 0
     if type_ == ATTR_AIGP:
+        if n == 0:
+            return SUB_LENGTH
         return 0 if aigp_ok(v, n) else SUB_OPTIONAL
     return 0
 
@@ -243,21 +235,18 @@ cdef bint check_attr(attr_t *a, const uint8_t *p, uint32_t size, bint as4, bint 
     cdef uint32_t subcode = 0
     if not rule.known:
         if not a.flags & AFLAG_OPTIONAL:
-            fault_add(f, OUT_RESET, SUB_UNRECOGNIZED_WELL_KNOWN, a.type, p, size)
+            attr_fault(f, OUT_RESET, SUB_UNRECOGNIZED_WELL_KNOWN, a.type, p, size)
             return False
         return (a.flags & AFLAG_TRANSITIVE) != 0
     if not ibgp and rule.external:
         if rule.external == EXT_DISCARD:
-            discard(f, SUB_OPTIONAL, a, p, size)
+            attr_fault(f, OUT_DISCARD, 0, a.type, p, size)
         return False
     if as4 and (a.type == ATTR_AS4_PATH or a.type == ATTR_AS4_AGGREGATOR):
-        discard(f, SUB_OPTIONAL, a, p, size)  # RFC 6793 4.1
+        attr_fault(f, OUT_DISCARD, 0, a.type, p, size)  # RFC 6793 4.1
         return False
     if (a.flags ^ rule.flags) & (AFLAG_OPTIONAL | AFLAG_TRANSITIVE):
-        if rule.on_flags == OUT_DISCARD:
-            discard(f, SUB_FLAGS, a, p, size)
-        else:
-            fault_add(f, rule.on_flags, SUB_FLAGS, a.type, p, size)
+        attr_fault(f, rule.on_flags, SUB_FLAGS, a.type, p, size)
         return False
     if rule.shape == LEN_EXACT:
         if a.len != want:
@@ -267,24 +256,19 @@ cdef bint check_attr(attr_t *a, const uint8_t *p, uint32_t size, bint as4, bint 
             subcode = SUB_LENGTH
     if subcode == 0:
         subcode = check_value(a.type, a.value, a.len, as4)
-    if subcode == 0:
-        return True
-    if rule.on_value == OUT_DISCARD:
-        discard(f, subcode, a, p, size)
-    else:
-        fault_add(f, rule.on_value, subcode, a.type, p, size)
-    return False
+    if subcode:
+        attr_fault(f, rule.on_value, subcode, a.type, p, size)
+    return subcode == 0
 
 
 cdef inline void forget(block_t *b, uint32_t type_) noexcept nogil:
     b.seen[type_ >> 6] &= ~(<uint64_t>1 << (type_ & 63))
 
 
-cdef void settle_as4(block_t *b, fault_t *f) noexcept nogil:
+cdef void settle_as4(block_t *b) noexcept nogil:
     """Decide which of AS4_PATH and AS4_AGGREGATOR count (RFC 6793 4.2.3); drop the others."""
     cdef attr_t a
     cdef attr_t four
-    cdef uint32_t size
     if block_has(b, ATTR_AS4_AGGREGATOR):
         if not block_has(b, ATTR_AGGREGATOR):
             forget(b, ATTR_AS4_AGGREGATOR)
@@ -293,26 +277,20 @@ cdef void settle_as4(block_t *b, fault_t *f) noexcept nogil:
             if load16(a.value) != AS_TRANS:
                 forget(b, ATTR_AS4_AGGREGATOR)
                 forget(b, ATTR_AS4_PATH)
-    if block_has(b, ATTR_AS4_PATH):
-        size = attr_next(b.base + b.at[ATTR_AS4_PATH], &four)
-        if path_has_confed(four.value, four.len, 4):
-            # RFC 6793 6: these segments are left out when the path is built; worth a log line.
-            fault_add(f, OUT_DISCARD, SUB_OPTIONAL, ATTR_AS4_PATH,
-                      b.base + b.at[ATTR_AS4_PATH], size)
-        if not block_has(b, ATTR_AS_PATH):
-            forget(b, ATTR_AS4_PATH)
-            return
+    if block_has(b, ATTR_AS4_PATH) and block_has(b, ATTR_AS_PATH):
+        attr_next(b.base + b.at[ATTR_AS4_PATH], &four)
         attr_next(b.base + b.at[ATTR_AS_PATH], &a)
         if path_count(a.value, a.len, 2) < path_count(four.value, four.len, 4):
             forget(b, ATTR_AS4_PATH)
 
 
-cdef void check_block(block_t *b, const uint8_t *p, uint32_t n, bint as4, bint ibgp, bint classic,
-                      bint announces, fault_t *f) noexcept nogil:
+cdef void check_block(block_t *b, const uint8_t *p, uint32_t n, bint as4, bint ibgp,
+                      bint hop_meant, uint32_t need, fault_t *f) noexcept nogil:
     cdef const uint8_t *end = p + n
     cdef uint64_t met[4]
     cdef uint64_t bit
     cdef uint32_t size
+    cdef uint32_t i
     cdef attr_t a
     memset(met, 0, sizeof(met))
     memset(b.seen, 0, sizeof(b.seen))
@@ -323,24 +301,21 @@ cdef void check_block(block_t *b, const uint8_t *p, uint32_t n, bint as4, bint i
         if a.type == ATTR_MP_REACH or a.type == ATTR_MP_UNREACH:
             pass
         elif met[a.type >> 6] & bit:
-            discard(f, 1, &a, p, size)  # RFC 7606 3.g
-        elif a.type == ATTR_NEXT_HOP and not classic:
-            pass  # RFC 4760 3: ignored beside MP_REACH_NLRI
+            attr_fault(f, OUT_DISCARD, SUB_ATTRIBUTE_LIST, a.type, p, size)  # RFC 7606 3.g
         else:
             met[a.type >> 6] |= bit
-            if check_attr(&a, p, size, as4, ibgp, f):
+            # RFC 4760 3: NEXT_HOP beside MP_REACH_NLRI alone is ignored.
+            if ((a.type != ATTR_NEXT_HOP or hop_meant)
+                    and check_attr(&a, p, size, as4, ibgp, f)):
                 b.seen[a.type >> 6] |= bit
                 b.at[a.type] = <uint16_t>(p - b.base)
         p += size
-    if announces:  # RFC 7606 3.d
-        if not met[0] & (1 << ATTR_ORIGIN):
-            fault_add(f, OUT_WITHDRAW, SUB_MISSING_WELL_KNOWN, ATTR_ORIGIN, &TYPES[1], 1)
-        if not met[0] & (1 << ATTR_AS_PATH):
-            fault_add(f, OUT_WITHDRAW, SUB_MISSING_WELL_KNOWN, ATTR_AS_PATH, &TYPES[2], 1)
-        if classic and not met[0] & (1 << ATTR_NEXT_HOP):
-            fault_add(f, OUT_WITHDRAW, SUB_MISSING_WELL_KNOWN, ATTR_NEXT_HOP, &TYPES[3], 1)
+    need &= ~<uint32_t>met[0]
+    for i in range(1, 4):
+        if (need >> i) & 1:  # RFC 7606 3.d
+            fault_add(f, OUT_WITHDRAW, SUB_MISSING_WELL_KNOWN, i, end + i, &TYPES[i], 1)
     if not as4:
-        settle_as4(b, f)
+        settle_as4(b)
 
 
 cdef uint32_t put_head(uint8_t *out, uint32_t flags, uint32_t type_, uint32_t n) noexcept nogil:
@@ -380,7 +355,7 @@ cdef uint32_t build_path(uint8_t *out, attr_t *old, attr_t *four) noexcept nogil
     cdef uint32_t missing = 0xFFFFFFFFU
     cdef uint32_t w = 0
     cdef uint32_t take
-    cdef uint8_t *cut = NULL
+    cdef uint8_t *last = NULL
     if four != NULL:
         missing = path_count(p, old.len, 2) - path_count(four.value, four.len, 4)
     while p < end:
@@ -395,11 +370,11 @@ cdef uint32_t build_path(uint8_t *out, attr_t *old, attr_t *four) noexcept nogil
             missing -= 1
         if take == 0:
             break
-        cut = out + w if take < p[1] else NULL
+        last = out + w
         out[w] = p[0]
         out[w + 1] = <uint8_t>take
         w += 2 + widen(out + w + 2, p + 2, take)
-        if cut != NULL:
+        if take < p[1]:
             break
         p += 2 + 2 * <uint32_t>p[1]
     if four == NULL:
@@ -409,15 +384,16 @@ cdef uint32_t build_path(uint8_t *out, attr_t *old, attr_t *four) noexcept nogil
     while p < end:
         take = p[1]
         if p[0] <= SEG_SEQUENCE:
-            # The sequence that was cut above goes on: one, as a 4-octet speaker would have sent.
-            if cut != NULL and p[0] == SEG_SEQUENCE and cut[1] + take <= 255:
-                cut[1] += <uint8_t>take
+            # One sequence where 255 fit, as if prepended by a 4-octet speaker (RFC 4271 5.1.2).
+            if (last != NULL and last[0] == SEG_SEQUENCE and p[0] == SEG_SEQUENCE
+                    and last[1] + take <= 255):
+                last[1] += <uint8_t>take
                 memcpy(out + w, p + 2, 4 * take)
                 w += 4 * take
             else:
                 memcpy(out + w, p, 2 + 4 * take)
                 w += 2 + 4 * take
-            cut = NULL
+            last = NULL
         p += 2 + 4 * take
     return w
 
