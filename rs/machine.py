@@ -174,10 +174,10 @@ class Machine:
         self.connect_retry = self.idle_hold = None
 
     def send(self, kind: MessageType, data: bytes) -> None:
-        """Send one message, where there is a connection."""
-        if self.conn is not None:
-            self.context.counters.sent[kind] += 1
-            self.context.commands.append(Send(self.conn, data))
+        """Send one message; there is a connection."""
+        assert self.conn is not None
+        self.context.counters.sent[kind] += 1
+        self.context.commands.append(Send(self.conn, data))
 
     def notify(self, fault: NotifyError, cause: Cause) -> None:
         """Send a NOTIFICATION and note what it says as the cause of what follows."""

@@ -85,6 +85,7 @@ __all__ = [
     "Up",
 ]
 
+_GAVE_UP = (NotifyCode.CEASE, CeaseSubcode.OUT_OF_RESOURCES)
 MAX_ACCEPT_DELAY = 1.0
 """Seconds that a peer which fails again and again is kept waiting when it connects to us."""
 
@@ -101,7 +102,8 @@ class Session:
     ) -> None:
         self.config = config
         self._context = Context(config, rng)
-        self.counters = self._context.counters
+        self._counters = self._context.counters
+        self._counted = (0, 0)  # UPDATEs and KEEPALIVEs of the ingest that are in the counters
         self.ingest: Ingest | None = None
         self._on_up = on_up
         self._primary = Machine(self._context)
@@ -136,6 +138,13 @@ class Session:
     def remote_open(self) -> bytes:
         """The peer's OPEN as received on the connection furthest along, header included."""
         return self._furthest().remote_open
+
+    @property
+    def counters(self) -> Counters:
+        """What happened so far."""
+        if self.ingest is not None:
+            self._count_messages(self.ingest)
+        return self._counters
 
     @property
     def last_error(self) -> str:
@@ -253,10 +262,11 @@ class Session:
             if done > 0:
                 # The deadline moves; the wake-up stays and finds that there is nothing to do.
                 machine.hold = now + machine.hold_time if machine.hold_time else None
-                self.counters.received[MessageType.UPDATE] += done
             if done < 0 or ingest.pending_events:
                 self._ingest_events(machine, ingest, now)
                 self._settle_timers()
+            if done < 0 and machine.state is State.ESTABLISHED:
+                self.notify(now, *_GAVE_UP, reason="the routing side gave up without a reason")
             return
         if machine is None:
             if conn == self._parked:
@@ -290,8 +300,7 @@ class Session:
             self._parked = None
             self._parked_data.clear()
             self._accept(conn, now)
-            if data:
-                self.receive(conn, data, now)
+            self.receive(conn, data, now)
         for machine in (self._primary, self._second):
             if machine is not None:
                 while (event := machine.due(now)) is not None:
@@ -379,7 +388,7 @@ class Session:
 
     def _reject(self, conn: Hashable, fault: NotifyError) -> None:
         notification = encode_notification(fault.code, fault.subcode, fault.data)
-        self.counters.sent[MessageType.NOTIFICATION] += 1
+        self._counters.sent[MessageType.NOTIFICATION] += 1
         self._context.commands += [Send(conn, notification), Close(conn)]
 
     def _reject_parked(self, fault: NotifyError) -> None:
@@ -410,7 +419,7 @@ class Session:
                 return
             message = bytes(buffer[:length])
             del buffer[:length]
-            self.counters.received[kind] += 1
+            self._counters.received[kind] += 1
             self._message(machine, kind, message, now)
         if buffer and machine.state is State.ESTABLISHED and conn is not None:
             rest = bytes(buffer)
@@ -514,16 +523,21 @@ class Session:
 
     # --- Established
 
+    def _count_messages(self, ingest: Ingest) -> None:
+        """Take over what the ingest has counted since the last time."""
+        received, seen = self._counters.received, self._counted
+        self._counted = (ingest.updates, ingest.keepalives)
+        received[MessageType.UPDATE] += self._counted[0] - seen[0]
+        received[MessageType.KEEPALIVE] += self._counted[1] - seen[1]
+
     def _ingest_events(self, machine: Machine, ingest: Ingest, now: float) -> None:
-        received = self.counters.received
+        received = self._counters.received
         for name, *values in ingest.take_events():
             match name, values:
-                case "keepalive", [int(count)]:
-                    received[MessageType.KEEPALIVE] += count
-                    received[MessageType.UPDATE] -= count
+                case "keepalive", _:
+                    pass  # counted already
                 case "refresh", [int(afi), int(safi), int(subtype)]:
                     received[MessageType.ROUTE_REFRESH] += 1
-                    received[MessageType.UPDATE] -= 1
                     self._refresh(machine, afi, safi, subtype)
                 case "notification", [int(code), int(subcode), bytes(data)]:
                     received[MessageType.NOTIFICATION] += 1
@@ -587,7 +601,7 @@ class Session:
                 self._ended(machine, event, before, now)
         if self.state is not self._shown:
             self._shown = self.state
-            self.counters.last_change = now
+            self._counters.last_change = now
 
     def _came_up(self, machine: Machine, now: float) -> None:
         agreed = machine.negotiated
@@ -601,7 +615,8 @@ class Session:
         machine.stop_seeking()
         machine.up_since = now
         self._context.slow = False
-        self.counters.established += 1
+        self._counters.established += 1
+        self._counted = (0, 0)
         if self._on_up is not None:
             self.ingest = self._on_up(machine.conn, agreed)
         else:
@@ -610,7 +625,9 @@ class Session:
         self._log("info", f"established with AS{agreed.peer_asn} ({agreed.peer_router_id})")
 
     def _went_down(self, event: Event, cause: Cause) -> None:
-        self.counters.flaps += 1
+        self._counters.flaps += 1
+        assert self.ingest is not None
+        self._count_messages(self.ingest)
         self.ingest = None
         reason = cause.reason or event.label
         self._emit(Down(cause.conn, reason, event, cause.notification, cause.sent))

@@ -160,8 +160,20 @@ IngestEvent = tuple[object, ...]
 class Ingest(Protocol):
     """The routing side's end of an Established session."""
 
-    pending_events: int
-    """True when `take_events` has something."""
+    @property
+    def pending_events(self) -> object:
+        """True, as a condition, when `take_events` has something."""
+        ...
+
+    @property
+    def updates(self) -> int:
+        """How many UPDATEs there were so far."""
+        ...
+
+    @property
+    def keepalives(self) -> int:
+        """How many KEEPALIVEs there were so far."""
+        ...
 
     def feed(self, data: bytes | memoryview) -> int:
         """Take one read; return how many messages it completed, or -1 on an error event."""
@@ -170,8 +182,9 @@ class Ingest(Protocol):
     def take_events(self) -> list[IngestEvent]:
         """Return and forget what happened, in order.
 
-        ("keepalive", n), ("refresh", afi, safi, subtype), ("notification", code, subcode, data),
-        or ("error", code, subcode, data, reason): a fault the session answers by a NOTIFICATION.
+        ("refresh", afi, safi, subtype), ("notification", code, subcode, data), or
+        ("error", code, subcode, data, reason): a fault the session answers by a NOTIFICATION.
+        ("keepalive", n) may be told as well and changes nothing.
         """
         ...
 
@@ -184,6 +197,7 @@ class CountingIngest:
 
     def __init__(self, negotiated: Negotiated) -> None:
         self.updates = 0
+        self.keepalives = 0
         self.pending_events = 0
         self._limit = MAX_EXTENDED_MESSAGE_LEN if negotiated.extended_receive else MAX_MESSAGE_LEN
         self._enhanced = negotiated.enhanced_route_refresh
@@ -213,16 +227,17 @@ class CountingIngest:
             case MessageType.UPDATE:
                 self.updates += 1
             case MessageType.KEEPALIVE:
-                self._add("keepalive", 1)
+                self.keepalives += 1
             case MessageType.ROUTE_REFRESH:
                 refresh = decode_route_refresh(body, enhanced=self._enhanced)
                 self._add("refresh", refresh.afi, refresh.safi, refresh.subtype)
             case MessageType.NOTIFICATION:
                 found = decode_notification(body)
                 self._add("notification", found.code, found.subcode, found.data)
-            case MessageType.OPEN:
+            case _:
+                reason = f"{kind.name} in Established"
                 raise NotifyError(
-                    NotifyCode.FSM, FsmSubcode.IN_ESTABLISHED, bytes([kind]), "OPEN in Established"
+                    NotifyCode.FSM, FsmSubcode.IN_ESTABLISHED, bytes([kind]), reason
                 )
 
     def _add(self, *event: object) -> None:
@@ -241,7 +256,7 @@ class Counters:
     """What happened on one session since it was made."""
 
     received: list[int] = field(default_factory=lambda: [0] * _N_TYPES)
-    """Messages by MessageType; in Established `received[UPDATE]` is what is not of another type."""
+    """Messages by MessageType."""
     sent: list[int] = field(default_factory=lambda: [0] * _N_TYPES)
     """Messages by MessageType; whoever sends UPDATEs past the session counts them here."""
     established: int = 0

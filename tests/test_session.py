@@ -398,6 +398,7 @@ class Script:
     """An ingest that reports what a test wants."""
 
     def __init__(self, *events, done=0):
+        self.updates = self.keepalives = 0
         self.events = list(events)
         self.pending_events = len(events)
         self.done = done
@@ -429,6 +430,36 @@ def test_nothing_after_the_end_counts():
     found = solo.receive(b"x")
     assert told(found) == (3, 1, b"")
     assert not [c for c in found if isinstance(c, RefreshReceived)]
+
+
+def test_messages_before_an_error_are_told_apart():
+    solo = Solo()
+    solo.establish()
+    solo.session.ingest = Script(
+        ("keepalive", 1), ("refresh", 1, 1, 0), ("notification", 6, 4, b""), done=-1
+    )
+    found = solo.receive(b"x")
+    assert [type(c) for c in found] == [RefreshReceived, Close, Down]
+    assert solo.session.counters.received[1:6] == [1, 0, 1, 1, 1]
+    solo = Solo()
+    solo.establish()
+    solo.receive(EMPTY_UPDATE + KEEPALIVE + b"\x00" * 19)
+    assert solo.session.counters.received[1:6] == [1, 1, 0, 2, 0]
+
+
+def test_an_ingest_that_gives_up_ends_the_session():
+    solo = Solo()
+    solo.establish()
+    solo.session.ingest = Script(done=-1)
+    assert told(solo.receive(b"x")) == (6, 8, b"")
+    assert solo.session.state is State.IDLE
+
+
+def test_open_errors_in_established_change_nothing_about_capabilities():
+    solo = Solo()
+    solo.establish()
+    assert [type(c) for c in solo.receive(encode_notification(2, 4))] == [Close, Down]
+    assert decode_open(messages_sent(solo.accept("again"))[0][1]).capabilities
 
 
 def test_an_event_that_does_not_exist_is_a_bug():
