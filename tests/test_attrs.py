@@ -1,5 +1,6 @@
 """The attribute table: identity, reference counts, summaries and attribute dicts."""
 
+import ipaddress
 import random
 
 import pytest
@@ -326,6 +327,18 @@ def test_the_seed_is_random_and_can_be_given():
     assert AttrTable(seed=5).intern_attrs(BASE, 0) == AttrTable(seed=5).intern_attrs(BASE, 0)
     with pytest.raises(OverflowError):
         AttrTable(seed=-1)
+
+
+@given(st.lists(st.sampled_from([0, 0, 0, 1, 0x10, 0x100, 0xABCD, 0xFFFF]), min_size=8, max_size=8))
+def test_ipv6_in_text_is_rfc_5952(groups):
+    packed = b"".join(g.to_bytes(2, "big") for g in groups)
+    address = ipaddress.IPv6Address(packed)
+    text = str(address)
+    if address.ipv4_mapped:
+        text = f"::ffff:{address.ipv4_mapped}"
+    table = AttrTable()
+    h = table.intern_attrs(BASE | {"next_hop": address.exploded}, 1)
+    assert table.describe(h)["next_hop"] == text
 
 
 u32 = st.integers(0, 2**32 - 1)

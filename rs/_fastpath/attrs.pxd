@@ -25,7 +25,7 @@ cdef class AttrTable:
     cdef uint32_t *hop_index    # open addressing: next-hop handle, 0 = empty
     cdef uint32_t hop_cap       # power of two
     cdef uint64_t seed          # random per table: hash floods find nothing
-    cdef object metric_of       # callable(next hop as text) -> int, or None: every hop reachable at 0
+    cdef object metric_of       # callable(next hop in text) -> int; None: every hop is at 0
     cdef uint64_t hits          # lookups answered without parsing
     cdef uint64_t misses        # sets parsed and interned
     cdef release_fn on_release  # NULL: nobody asks to be told

@@ -1,14 +1,9 @@
 """Types of `attrs.pyx`; an *attribute dict* holds the keys named at `AttrTable.describe`."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, final
-
-from typing_extensions import disjoint_base
-
-AttrDict: TypeAlias = dict[str, Any]
+from typing import Any, Self, final
 
 @final
-@disjoint_base
 class AttrTable:
     """Every attribute set in use, each once; handles are integers, 0 is none.
 
@@ -17,10 +12,10 @@ class AttrTable:
     repeatable and is for tests only.
     """
 
-    def __init__(
-        self, metric_of: Callable[[str], int | None] | None = None, *, seed: int | None = None
-    ) -> None: ...
-    def describe(self, h: int) -> AttrDict:
+    def __new__(
+        cls, metric_of: Callable[[str], int | None] | None = None, *, seed: int | None = None
+    ) -> Self: ...
+    def describe(self, h: int) -> dict[str, Any]:
         """Return set `h` as an attribute dict; an absent attribute is an absent key.
 
         Keys: origin, as_path, next_hop, link_local, med, local_pref, atomic_aggregate, aggregator,
@@ -40,7 +35,7 @@ class AttrTable:
     def drop(self, h: int) -> None:
         """Give back one reference to set `h`; the last one frees it. KeyError likewise."""
 
-    def intern_attrs(self, attrs: AttrDict, family: int) -> int:
+    def intern_attrs(self, attrs: dict[str, Any], family: int) -> int:
         """Return a new reference to the set of an attribute dict for routes of `family`.
 
         origin, as_path and next_hop must be there. ValueError names the key that is missing,

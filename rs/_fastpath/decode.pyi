@@ -1,13 +1,10 @@
 """Types of `decode.pyx`."""
 
-from typing import Any, final
-
-from typing_extensions import disjoint_base
+from typing import Any, Self, final
 
 from rs._fastpath.attrs import AttrTable
 
 @final
-@disjoint_base
 class Decoder:
     """Decodes UPDATEs one by one into Python data; for tests, files and tools.
 
@@ -15,15 +12,15 @@ class Decoder:
     CLUSTER_LIST; `ext_next_hop` allows IPv6 next hops for IPv4 routes (RFC 8950).
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         table: AttrTable,
         as4: bool = True,
         ibgp: bool = False,
         families: int = 3,
         addpath: int = 0,
         ext_next_hop: bool = False,
-    ) -> None: ...
+    ) -> Self: ...
     def decode(self, body: bytes) -> dict[str, Any]:
         """Decode one UPDATE without its 19-octet header; an error is a result, never raised.
 
