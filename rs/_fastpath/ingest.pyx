@@ -172,7 +172,8 @@ cdef class Ingest:
             self.keepalives += 1
             return 0
         if type_ == MSG_ROUTE_REFRESH:
-            if n != HEADER_LEN + 4:
+            # A longer request carries route filters (RFC 5291), which we never offered.
+            if n < HEADER_LEN + 4 or (n > HEADER_LEN + 4 and m[21]):
                 # RFC 7313 5: the whole message comes back as data.
                 self.pending_events.append(("error", 7, 1, m[:n], f"ROUTE-REFRESH of {n} octets"))
                 return -1

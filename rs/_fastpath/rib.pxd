@@ -11,7 +11,7 @@ from rs._fastpath.types cimport attrset_t
 
 cdef enum:
     PATH_REJECTED = 0x01        # by import; reason holds the RejectReason
-    PATH_STALE = 0x02           # retained over a lost session (RFC 4724)
+    PATH_GENERATION = 0x02      # parity of peer_t.generation when the path was last heard
     PATH_NOT_USABLE = 0x04      # next hop unreachable at the last ranking
 
     DEST_DIRTY = 0x01           # stands in Table.dirty
@@ -53,11 +53,11 @@ cdef struct peer_t:
     uint8_t first_as            # check that AS_PATH starts with asn
     uint8_t reject_as_set       # RFC 9774
     uint8_t allow_own_as        # how often our own AS may stand in AS_PATH
-    uint8_t _pad[3]
+    uint8_t generation          # PATH_GENERATION or 0; turned when the peer begins anew
+    uint8_t _pad[2]
     uint32_t received[2]        # paths in the Adj-RIB-In, by family
     uint32_t rejected[2]        # of these, rejected
     uint32_t by_reason[64]      # rejected paths by RejectReason, N_REASONS
-    uint32_t purging[2]         # purge jobs under way, by family
 
 cdef struct options_t:
     uint8_t med_always          # compare MED between different neighboring ASes
@@ -96,7 +96,7 @@ cdef class Table:
     cdef uint32_t ensure(self, const uint8_t *addr, uint32_t plen) except 0 nogil
     cdef int vacate(self, uint32_t h) except -1 nogil
     cdef int release_holder(self) except -1 nogil
-    cdef uint32_t purge(self, uint64_t *slots, uint8_t need_flags, uint32_t pos, uint32_t n) except? 0 nogil
+    cdef uint32_t purge(self, uint64_t *slots, bint only_stale, uint32_t pos, uint32_t n) except? 0 nogil
     cdef void _drop_path(self, uint32_t h, uint32_t prev, uint32_t path_h) noexcept nogil
     cdef int _grow(self, uint32_t h) except -1 nogil
 

@@ -136,7 +136,7 @@ cdef class Table:
         if p_h:
             was = p.flags & PATH_REJECTED
             if p.attrs_h == attrs_h and (p.reason == reason if was else not reason):
-                p.flags &= <uint8_t>~PATH_STALE
+                p.flags = (p.flags & <uint8_t>~PATH_GENERATION) | peer.generation
                 return 0
             self.rib.attrs.ref(attrs_h)
             self.rib.attrs.unref(p.attrs_h)
@@ -145,10 +145,10 @@ cdef class Table:
             if was:
                 peer.rejected[self.family] -= 1
                 peer.by_reason[p.reason] -= 1
-            p.flags = 0
+            p.flags = peer.generation
             p.reason = 0
             if reason:
-                p.flags = PATH_REJECTED
+                p.flags |= PATH_REJECTED
                 p.reason = <uint8_t>reason
                 peer.rejected[self.family] += 1
                 peer.by_reason[reason] += 1
@@ -165,7 +165,7 @@ cdef class Table:
         p.path_id = path_id
         p.ticks = ticks
         p.peer = <uint16_t>slot
-        p.flags = PATH_REJECTED if reason else 0
+        p.flags = peer.generation | (PATH_REJECTED if reason else 0)
         p.reason = <uint8_t>reason
         self.rib.attrs.ref(attrs_h)
         d.n_paths += 1
@@ -226,12 +226,13 @@ cdef class Table:
             p_h = p.next_h
         return 0
 
-    cdef uint32_t purge(self, uint64_t *slots, uint8_t need_flags, uint32_t pos,
+    cdef uint32_t purge(self, uint64_t *slots, bint only_stale, uint32_t pos,
                         uint32_t n) except? 0 nogil:
         """Remove the paths of all peers in `slots` from `n` prefixes on from handle `pos`.
 
-        With need_flags only paths with one of these flags go. Returns the handle to go on with, or
-        0 when the last prefix has been seen. Start with 1.
+        With only_stale only those go that have not been heard again since the peer began anew
+        (turn_generation). Returns the handle to go on with, or 0 when the last prefix has been
+        seen. Start with 1.
         """
         cdef uint32_t h = pos, end, p_h, prev, next_h
         cdef path_t *p
@@ -244,7 +245,8 @@ cdef class Table:
                     p = self.path(p_h)
                     next_h = p.next_h
                     if ((slots[p.peer >> 6] >> (p.peer & 63)) & 1
-                            and (need_flags == 0 or p.flags & need_flags)):
+                            and (not only_stale or (p.flags & PATH_GENERATION)
+                                 != self.rib.peers[p.peer].generation)):
                         self._drop_path(h, prev, p_h)
                         self.mark(h)
                     else:
@@ -421,7 +423,7 @@ cdef class Table:
         prefix_load(addr, plen, masked, self.trie.width)
         return bool(self.withdraw(masked, plen, slot, path_id))
 
-    def purge_step(self, list slots, uint32_t pos, uint32_t n, uint32_t need_flags=0):
+    def purge_step(self, list slots, uint32_t pos, uint32_t n, bint only_stale=False):
         """Remove the paths of these slots from `n` prefixes from handle `pos`; return where to go
         on, 0 at the end. Start with 1; a table without prefixes returns 0."""
         cdef uint64_t mask[1024]
@@ -430,7 +432,7 @@ cdef class Table:
             mask[<uint32_t>s >> 6] |= <uint64_t>1 << (<uint32_t>s & 63)
         if pos >= self.trie.top:
             return 0
-        return self.purge(mask, <uint8_t>need_flags, pos, n)
+        return self.purge(mask, only_stale, pos, n)
 
     def mark_all(self, uint32_t pos, uint32_t n, bint rank=True):
         """Queue `n` prefixes from handle `pos` for evaluation; return where to go on, 0 at the end."""
@@ -590,6 +592,10 @@ cdef class Rib:
         p.first_as = first_as
         p.reject_as_set = reject_as_set
         p.allow_own_as = min(allow_own_as, 254)
+
+    def turn_generation(self, uint32_t slot):
+        """From now on paths of this peer not heard again are stale; see Table.purge_step."""
+        self.peers[slot].generation ^= PATH_GENERATION
 
     def remove_peer(self, uint32_t slot):
         """Free a slot; its paths must have gone. ValueError if not."""

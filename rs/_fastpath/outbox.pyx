@@ -1,0 +1,219 @@
+"""What goes out on one TCP connection: messages of the session, and the logs of its groups.
+
+In: control messages as bytes, members. Out: writes to a non-blocking socket, straight from the
+logs' memory. Control messages (KEEPALIVE, NOTIFICATION, End-of-RIB) go ahead of routes, at the next
+message boundary. An outbox owns nothing but the queue of control messages.
+
+`send` is the only place below the transport that makes a system call, because the bytes must not
+become Python objects on the way; `take` is the same without a socket, for tests.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint32_t, uint64_t
+from posix.uio cimport iovec, writev
+
+from rs._fastpath.group cimport MEMBER_LIVE, MEMBER_WALK, Member
+
+from collections import deque
+
+cdef enum:
+    IOV_MAX = 128
+    WRITE_MAX = 262144      # octets a writev: more fits no socket buffer, less costs system calls
+
+
+cdef class Outbox:
+    """The sending side of one connection; `fd` is a non-blocking socket, borrowed."""
+
+    cdef readonly int fd
+    cdef readonly list members
+    cdef object control             # deque of bytes
+    cdef uint32_t control_off       # octets of its first message already sent
+    cdef Member current             # whose bytes were sent last; it may stand inside a message
+    cdef dict epilogues             # Member -> bytes to send when its walk is over
+    cdef public bint blocked        # the socket took no more; cleared by the transport
+    cdef readonly uint64_t bytes_sent
+    cdef readonly uint64_t writes
+
+    def __cinit__(self, int fd=-1):
+        self.fd = fd
+        self.members = []
+        self.control = deque()
+        self.epilogues = {}
+
+    def push(self, bytes message):
+        """Queue a whole message of the session."""
+        self.control.append(message)
+
+    def attach(self, Member member, bytes epilogue=b""):
+        """Send what this member gets; `epilogue` goes out when it has got the table."""
+        self.members.append(member)
+        if epilogue:
+            self.epilogues[member] = epilogue
+
+    def expect_walk(self, Member member, bytes epilogue):
+        """Send `epilogue` after the walk that a refresh of this member has begun."""
+        self.epilogues[member] = self.epilogues.get(member, b"") + epilogue
+
+    def pending(self):
+        """Whether there may be something to send."""
+        cdef Member m
+        if self.control:
+            return True
+        for m in self.members:
+            if m.pending():
+                return True
+        return False
+
+    cdef uint32_t _gather(self, iovec *iov, uint64_t room, bint *is_control) except? 0xFFFFFFFF:
+        """Fill `iov` from the one source whose turn it is; 0 when there is nothing to send."""
+        cdef Member m
+        cdef uint32_t n, was
+        cdef bytes message
+        cdef bint again = True
+        is_control[0] = False
+        if self.control:
+            n = 0
+            if self.control_off == 0 and self.current is not None:
+                n = self.current.to_boundary()
+            if n:
+                return self.current.gather(iov, IOV_MAX, n)
+            is_control[0] = True
+            n = 0
+            for message in self.control:
+                iov[n].iov_base = <char *>message + (self.control_off if n == 0 else 0)
+                iov[n].iov_len = len(message) - (self.control_off if n == 0 else 0)
+                n += 1
+                if n == IOV_MAX:
+                    break
+            return n
+        if self.current is not None and self.current in self.members:
+            n = self._from(self.current, iov, room)
+            if n or self.control:
+                return n if n else self._gather(iov, room, is_control)
+        for m in self.members:
+            if m is not self.current:
+                self.current = m
+                n = self._from(m, iov, room)
+                if n:
+                    return n
+                if self.control:
+                    return self._gather(iov, room, is_control)
+        return 0
+
+    cdef uint32_t _from(self, Member m, iovec *iov, uint64_t room) except? 0xFFFFFFFF:
+        cdef uint32_t n = m.gather(iov, IOV_MAX, room)
+        if n == 0 and m.state == MEMBER_LIVE and self.epilogues:
+            # Everything up to here is sent, so the socket stands between two messages.
+            epilogue = self.epilogues.pop(m, None)
+            if epilogue:
+                self.control.append(epilogue)
+            else:
+                # The walk has just ended: go on with the log.
+                n = m.gather(iov, IOV_MAX, room)
+        elif n == 0 and m.state == MEMBER_LIVE:
+            n = m.gather(iov, IOV_MAX, room)
+        return n
+
+    cdef int _sent(self, uint64_t n, bint is_control) except -1:
+        cdef uint64_t left
+        self.bytes_sent += n
+        if not is_control:
+            self.current.sent(n)
+            return 0
+        while n:
+            left = len(self.control[0]) - self.control_off
+            if n < left:
+                self.control_off += <uint32_t>n
+                return 0
+            n -= left
+            self.control.popleft()
+            self.control_off = 0
+        return 0
+
+    def send(self, uint64_t room=WRITE_MAX):
+        """Write up to about `room` octets; return 0, or the errno of a broken connection.
+
+        Afterwards `blocked` says whether the socket is full: call again when it is writable.
+        Without `blocked` and with pending() there is more to send now.
+        """
+        cdef iovec iov[IOV_MAX]
+        cdef uint32_t n, i
+        cdef uint64_t total
+        cdef ssize_t r
+        cdef bint is_control
+        while room:
+            n = self._gather(iov, room if room < WRITE_MAX else WRITE_MAX, &is_control)
+            if n == 0:
+                return 0
+            total = 0
+            for i in range(n):
+                total += iov[i].iov_len
+            r = writev(self.fd, iov, n)
+            self.writes += 1
+            if r < 0:
+                if errno == EINTR:
+                    continue
+                if errno == EAGAIN:
+                    self.blocked = True
+                    return 0
+                return errno
+            self._sent(r, is_control)
+            if <uint64_t>r < total:
+                self.blocked = True
+                return 0
+            room -= total if total < room else room
+        return 0
+
+    def take(self, uint64_t room=1 << 40):
+        """Return the next octets and move on, as a socket would that takes `room` of them."""
+        cdef iovec iov[IOV_MAX]
+        cdef uint32_t n, i
+        cdef uint64_t total, k
+        cdef bint is_control
+        out = []
+        while room:
+            n = self._gather(iov, room, &is_control)
+            if n == 0:
+                break
+            total = 0
+            for i in range(n):
+                k = iov[i].iov_len
+                if total + k > room:
+                    k = room - total
+                out.append((<char *>iov[i].iov_base)[:k])
+                total += k
+            self._sent(total, is_control)
+            room -= total
+        return b"".join(out)
+
+    def close(self):
+        """Leave every group."""
+        cdef Member m
+        for m in list(self.members):
+            m.leave()
+        self.members.clear()
+        self.current = None
+        self.epilogues.clear()
+        self.control.clear()
+
+
+def pump(list outboxes, uint64_t room):
+    """Send from each outbox that has something and is not blocked; return (busy, blocked, broken).
+
+    `busy` has more to send now; `blocked` became so in this call; `broken` is [(outbox, errno)].
+    """
+    cdef Outbox o
+    busy = []
+    blocked = []
+    broken = []
+    for o in outboxes:
+        if o.blocked or not o.pending():
+            continue
+        error = o.send(room)
+        if error:
+            broken.append((o, error))
+        elif o.blocked:
+            blocked.append(o)
+        elif o.pending():
+            busy.append(o)
+    return busy, blocked, broken

@@ -1,0 +1,131 @@
+"""The daemon: configuration, router, transport and API put together on one event loop.
+
+In: the path of a configuration file and signals. Out: exit by return. SIGTERM and SIGINT end it
+cleanly: sessions get a Cease, and what can be sent is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from rs import __version__
+from rs.configfile import load_config
+from rs.router import Router
+from rs.transport import Transport
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rs.config import Config
+
+SHUTDOWN_TIME = 2.0
+"""Seconds that sessions get to take their NOTIFICATION."""
+
+log = logging.getLogger("rs")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as JSON: time, level, logger, message."""
+        return json.dumps(
+            {
+                "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+                "level": record.levelname.lower(),
+                "logger": record.name,
+                "message": record.getMessage(),
+            }
+        )
+
+
+def set_up_logging(level: str, *, as_json: bool) -> None:
+    """Log to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    if as_json:
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
+        )
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class Daemon:
+    """A running route server; also what `rs demo` and the tests start in their own loop."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.router = Router(config, clock=time.monotonic)
+        self.transport = Transport(self.router, asyncio.get_running_loop())
+        self._api: contextlib.AsyncExitStack | None = None
+
+    async def start(self) -> None:
+        """Listen, serve the API, start the sessions; RsError when a place to listen is taken."""
+        self.transport.listen()
+        api = self.config.api
+        if api.listen is not None or api.socket is not None:
+            from rs.api import serve  # noqa: PLC0415 - the HTTP library only where it is wanted
+
+            self._api = contextlib.AsyncExitStack()
+            await self._api.enter_async_context(serve(self.router, api))
+        self.transport.start()
+
+    async def stop(self, communication: str = "") -> None:
+        """End the sessions, wait until they are gone or SHUTDOWN_TIME is over, close everything."""
+        self.transport.stop(communication)
+        deadline = time.monotonic() + SHUTDOWN_TIME
+        while self.transport.busy and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        self.transport.close()
+        if self._api is not None:
+            await self._api.aclose()
+
+
+async def _main(config: Config) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    daemon = Daemon(config)
+    try:
+        await daemon.start()
+        router = config.router
+        log.info(
+            "rs %s: %s AS%d, router id %s, %d neighbors, listening on %s",
+            __version__,
+            router.role.value,
+            router.asn,
+            router.router_id,
+            len(config.neighbors),
+            ", ".join(map(str, router.listen)),
+        )
+        # What is there now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        await stopped.wait()
+        log.info("stopping")
+    finally:
+        await daemon.stop("rs is stopping")
+
+
+def run(path: Path, *, log_level: str = "info", log_json: bool = False) -> None:
+    """Run the daemon of a configuration file until SIGTERM or SIGINT.
+
+    ConfigError for a configuration with faults; RsError for a port that cannot be had.
+    """
+    config = load_config(path)
+    set_up_logging(log_level, as_json=log_json)
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    uvloop.run(_main(config))

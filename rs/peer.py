@@ -1,0 +1,155 @@
+"""One neighbor at run time: its configuration, its session, its paths in and its places out.
+
+In: a session that comes up or goes down. Out: an Ingest for its bytes and Members in the groups it
+belongs to. A peer owns its session; its slot in the RIB is given by the router.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from rs.fsm import State
+from rs.iana import AddPathMode, Family
+from rs.messages import encode_route_refresh
+from rs.messages import RouteRefresh
+from rs.session import Session, SessionConfig
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Hashable
+
+    from rs._fastpath.export import View
+    from rs._fastpath.group import Member
+    from rs._fastpath.ingest import Ingest
+    from rs.capabilities import Negotiated
+    from rs.config import Neighbor
+    from rs.groups import Groups
+
+
+class PeerKind(IntEnum):
+    """How a peer is spoken to; the numbers are those of the fast path (PEER_*, PROG_*)."""
+
+    RS_CLIENT = 0
+    EBGP = 1
+    IBGP = 2
+    RR_CLIENT = 3
+
+
+def kind_of(neighbor: Neighbor) -> PeerKind:
+    """Return how a neighbor is spoken to."""
+    if neighbor.internal:
+        return PeerKind.RR_CLIENT if neighbor.route_reflector_client else PeerKind.IBGP
+    return PeerKind.RS_CLIENT if neighbor.route_server_client else PeerKind.EBGP
+
+
+def end_of_rib(family: Family) -> bytes:
+    """Return the End-of-RIB marker of a family (RFC 4724 2)."""
+    if family is Family.IPV4_UNICAST:
+        return b"\xff" * 16 + b"\x00\x17\x02\x00\x00\x00\x00"
+    # MP_UNREACH_NLRI with nothing but the family.
+    attribute = b"\x80\x0f\x03" + family.afi.to_bytes(2, "big") + bytes([family.safi])
+    length = 19 + 4 + len(attribute)
+    return (
+        b"\xff" * 16
+        + length.to_bytes(2, "big")
+        + b"\x02\x00\x00"
+        + len(attribute).to_bytes(2, "big")
+        + attribute
+    )
+
+
+def session_config(neighbor: Neighbor) -> SessionConfig:
+    """Return what the session needs of a neighbor's configuration."""
+    router = neighbor.router
+    addpath = {}
+    if neighbor.add_path.value == "receive":
+        addpath = dict.fromkeys(neighbor.families, AddPathMode.RECEIVE)
+    host, _, domain = (router.hostname or "").partition(".")
+    return SessionConfig(
+        local_asn=router.asn,
+        local_router_id=router.router_id,
+        peer_asn=neighbor.asn,
+        families=neighbor.families,
+        hold_time=neighbor.hold_time,
+        passive=neighbor.passive,
+        connect_retry=float(neighbor.connect_retry),
+        addpath=addpath,
+        extended_message=neighbor.extended_messages,
+        extended_next_hop=neighbor.extended_next_hop,
+        route_refresh=neighbor.route_refresh,
+        enhanced_route_refresh=neighbor.enhanced_refresh,
+        hostname=host,
+        domain=domain,
+    )
+
+
+class Peer:
+    """One neighbor, configured or come from a range."""
+
+    def __init__(
+        self,
+        slot: int,
+        neighbor: Neighbor,
+        address: str,
+        rng: random.Random,
+        on_up: Callable[[Peer, Hashable, Negotiated], object],
+        *,
+        dynamic: bool = False,
+    ) -> None:
+        self.slot = slot
+        self.neighbor = neighbor
+        self.address = address
+        self.dynamic = dynamic
+        self.session = Session(
+            session_config(neighbor), rng, lambda conn, agreed: on_up(self, conn, agreed)
+        )
+        self.ingest: Ingest | None = None
+        """Of the present session, or of the last one, for its counters."""
+        self.members: dict[Family, Member] = {}
+        self.up_since: float | None = None
+        self.ups = 0
+        """Sessions that came up."""
+        self.conn: Hashable = None
+        """The connection of the established session."""
+
+    @property
+    def asn(self) -> int:
+        """The AS number of the session, else the configured one; 0 while a range leaves it open."""
+        agreed = self.session.negotiated
+        if agreed is not None:
+            return agreed.peer_asn
+        return self.neighbor.asn or 0
+
+    @property
+    def description(self) -> str:
+        """The operator's name for it, else the host name from its OPEN."""
+        if self.neighbor.description:
+            return self.neighbor.description
+        agreed = self.session.negotiated
+        return agreed.peer_hostname if agreed is not None else ""
+
+    @property
+    def established(self) -> bool:
+        """Whether its session is up."""
+        return self.session.state is State.ESTABLISHED
+
+    @property
+    def groups(self) -> Groups | None:
+        """The directory its members are in; None while it is not up."""
+        return self._groups if self.members else None
+
+    _groups: Groups | None = None
+
+    def view(self, family: Family) -> View | None:
+        """Return the view that is sent to this peer in a family."""
+        member = self.members.get(family)
+        return None if member is None or self._groups is None else self._groups.view_of(member)
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.address} AS{self.asn} slot {self.slot}>"
+
+
+def refresh_marker(family: Family, subtype: int) -> bytes:
+    """Return a BoRR or EoRR message (RFC 7313 3.2)."""
+    return encode_route_refresh(RouteRefresh(family.afi, family.safi, subtype))

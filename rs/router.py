@@ -1,0 +1,452 @@
+"""The route server without I/O: RIB, export, peers, and what happens when a session comes or goes.
+
+In: a configuration, sessions that come up and down, their bytes through Ingest, and time. Out:
+bytes in the outboxes of connections. The router owns the peers and everything in the fast path;
+the transport owns sockets and calls in here.
+
+Long work is given to the scheduler as jobs: the paths of a lost peer, attribute sets to compile
+anew because a peer has come, prefixes to evaluate again.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Protocol
+
+from rs._fastpath.attrs import AttrTable
+from rs._fastpath.control import Control
+from rs._fastpath.export import Exporter
+from rs._fastpath.ingest import Ingest
+from rs._fastpath.rewrite import Rewriter
+from rs._fastpath.rib import Rib
+from rs._fastpath.sets import MemberSets
+from rs.config import AsSetRule, MedRule
+from rs.groups import GroupKey, Groups, ViewKey
+from rs.iana import CeaseSubcode, Family, RefreshSubtype
+from rs.peer import Peer, PeerKind, end_of_rib, kind_of, refresh_marker
+from rs.prefixset import NeighborIndex, NextHopMetrics
+from rs.scheduler import LoopStats, Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    from rs._fastpath.outbox import Outbox
+    from rs.capabilities import Negotiated
+    from rs.config import Config, Neighbor
+
+TICKS_PER_SECOND = 16
+"""Resolution of a path's age; see path_t.ticks."""
+PURGE_STEP = 4096
+"""Prefixes looked at between two looks at the clock when a peer's paths go."""
+COMPILE_STEP = 2048
+"""Attribute sets compiled anew in between."""
+
+
+class Conn(Protocol):
+    """What the router needs of a connection."""
+
+    outbox: Outbox
+    local_address: str
+    """Our end, as text."""
+
+    def pause_reading(self) -> None:
+        """Read nothing from this connection for now."""
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+
+
+class Gate:
+    """Stands in for an Ingest while the paths of the peer's last session are still going."""
+
+    def __init__(self) -> None:
+        self.pending_events: list[tuple[object, ...]] = []
+        self.held: list[bytes] = []
+
+    def feed(self, data: bytes | memoryview) -> int:
+        """Keep what came with the message that brought the session up."""
+        self.held.append(bytes(data))
+        return 0
+
+    def take_events(self) -> list[tuple[object, ...]]:
+        """Nothing has happened."""
+        return []
+
+
+class Router:
+    """A route server or reflector: everything but sockets."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Callable[[], float],
+        rng: random.Random | None = None,
+    ) -> None:
+        self.config = config
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self.started = clock()
+        self.loop = LoopStats()
+        settings = config.router
+        metrics = NextHopMetrics(config.igp)
+        self.attrs = AttrTable(metrics.find if config.igp is not None else None)
+        slots = 1 + sum(1 for n in config.neighbors if not n.is_range)
+        self.sets = MemberSets(max(64, slots))
+        cluster_id = _number(settings.cluster_id)
+        self.control = Control(
+            self.attrs,
+            self.sets,
+            settings.asn,
+            settings.identifier,
+            cluster_id,
+            communities=settings.control_communities and settings.is_route_server,
+            as_loop=settings.is_route_server,
+        )
+        self.rib = Rib(self.attrs, self.sets, self.control)
+        self.rib.set_options(
+            med_always=settings.med is MedRule.ALWAYS,
+            med_deterministic=settings.deterministic_med,
+            prefer_oldest=settings.prefer_oldest,
+        )
+        self.exporter = Exporter(self.rib, Rewriter(self.rib))
+        self.groups = Groups(self.exporter, settings.asn, cluster_id)
+        self.scheduler = Scheduler(self.exporter)
+        self.peers: dict[int, Peer] = {}
+        """By slot."""
+        self._by_address: dict[str, Peer] = {}
+        self._index = NeighborIndex(config.neighbors)
+        self._free_slots: list[int] = []
+        self._top_slot = 0
+        self._purging: set[int] = set()
+        """Slots whose paths of a lost session have not all gone yet."""
+        self._membership_jobs = 0
+        self.on_wake: Callable[[], None] = lambda: None
+        """Called when there is new work for the scheduler; the transport sets it."""
+        for neighbor in config.neighbors:
+            if not neighbor.is_range:
+                self._add_peer(neighbor, str(neighbor.address))
+        self._update_directory()
+
+    # --- time
+
+    def now(self) -> float:
+        """Seconds of the clock that everything here runs on."""
+        return self._clock()
+
+    def tick(self, now: float) -> None:
+        """Set the time that paths received from now on are stamped with."""
+        self.rib.ticks = int((now - self.started) * TICKS_PER_SECOND) & 0xFFFFFFFF
+
+    def age(self, ticks: int, now: float) -> float:
+        """Seconds since a path with these ticks was received."""
+        passed = int((now - self.started) * TICKS_PER_SECOND) - ticks
+        return (passed & 0xFFFFFFFF) / TICKS_PER_SECOND
+
+    # --- peers
+
+    def peer_for(self, address: str) -> Peer | None:
+        """Return the peer with this address, if there is one."""
+        return self._by_address.get(address)
+
+    def accept(self, address: str) -> tuple[Peer | None, str]:
+        """Return the peer that a connection from `address` is for, made now if it is from a range.
+
+        Where there is none, None and why.
+        """
+        peer = self._by_address.get(address)
+        if peer is not None:
+            return peer, ""
+        neighbor = self._index.find(address)
+        if neighbor is None:
+            return None, "no neighbor has this address"
+        if not neighbor.enabled:
+            return None, f"the range {neighbor.range} is not enabled"
+        used = sum(1 for p in self.peers.values() if p.dynamic and p.neighbor.range == neighbor.range)
+        if used >= neighbor.max_peers:
+            return None, f"the range {neighbor.range} has its {used} neighbors (max_peers)"
+        peer = self._add_peer(neighbor, address, dynamic=True)
+        peer.session.start(self.now())
+        return peer, ""
+
+    def _add_peer(self, neighbor: Neighbor, address: str, *, dynamic: bool = False) -> Peer:
+        if self._free_slots:
+            slot = self._free_slots.pop()
+        else:
+            self._top_slot += 1
+            slot = self._top_slot
+        peer = Peer(slot, neighbor, address, self._rng, self._on_up, dynamic=dynamic)
+        self.peers[slot] = peer
+        self._by_address[address] = peer
+        if not dynamic:
+            self._describe(peer, neighbor)
+        return peer
+
+    def _describe(self, peer: Peer, neighbor: Neighbor) -> None:
+        self.rib.add_peer(
+            peer.slot,
+            neighbor.asn or 0,
+            peer.address,
+            kind_of(neighbor),
+            first_as=neighbor.first_as_check,
+            reject_as_set=neighbor.as_set is AsSetRule.REJECT,
+            allow_own_as=neighbor.allow_own_as,
+        )
+
+    def _update_directory(self) -> None:
+        """Tell the compiler of communities who is there."""
+        slots: dict[int, list[int]] = {}
+        for peer in self.peers.values():
+            if peer.neighbor.asn and kind_of(peer.neighbor) is PeerKind.RS_CLIENT:
+                slots.setdefault(peer.neighbor.asn, []).append(peer.slot)
+        own = {
+            endpoint.host
+            for endpoint in self.config.router.listen
+            if endpoint.host not in {"0.0.0.0", "::"}  # noqa: S104
+        }
+        own |= {p.neighbor.local_address for p in self.peers.values() if p.neighbor.local_address}
+        self.control.set_peers(slots, sorted(own))
+
+    def forget(self, peer: Peer) -> None:
+        """Drop a dynamic peer whose session has ended, when its paths have gone."""
+        if peer.dynamic and self.peers.get(peer.slot) is peer and not peer.established:
+            self.scheduler.add(self._forget(peer))
+            self.on_wake()
+
+    def _forget(self, peer: Peer) -> Iterator[bool]:
+        while peer.slot in self._purging:
+            yield False
+        if self.peers.get(peer.slot) is not peer or peer.established:
+            return
+        del self.peers[peer.slot]
+        del self._by_address[peer.address]
+        if peer.ups:
+            self.rib.remove_peer(peer.slot)
+            yield from self._membership()
+        self._free_slots.append(peer.slot)
+
+    # --- sessions
+
+    def _on_up(self, peer: Peer, conn: Hashable, agreed: Negotiated) -> object:
+        """Answer a session that has come up with what its bytes are fed to."""
+        now = self.now()
+        if peer.dynamic:
+            # Only now the AS number is known, and with it what kind of neighbor it is.
+            neighbor = self._index.find(peer.address) or peer.neighbor
+            peer.neighbor = neighbor.instance(peer.address, agreed.peer_asn)
+            if not peer.ups:
+                self._describe(peer, peer.neighbor)
+                self.scheduler.add(self._membership())
+        peer.up_since = now
+        peer.ups += 1
+        peer.conn = conn
+        self.rib.set_router_id(peer.slot, agreed.peer_router_id)
+        ingest = self._ingest(peer, agreed)
+        peer.ingest = ingest
+        self._join(peer, conn, agreed)  # type: ignore[arg-type]
+        self.on_wake()
+        if peer.slot not in self._purging:
+            return ingest
+        gate = Gate()
+        conn.pause_reading()  # type: ignore[attr-defined]
+        self.scheduler.add(self._open_gate(peer, conn, gate, ingest))  # type: ignore[arg-type]
+        return gate
+
+    def _ingest(self, peer: Peer, agreed: Negotiated) -> Ingest:
+        return Ingest(
+            self.rib,
+            peer.slot,
+            as4=agreed.four_octet_as,
+            ibgp=agreed.ibgp,
+            families=sum(1 << f for f in agreed.families),
+            addpath=sum(1 << f for f in agreed.addpath_receive),
+            ext_next_hop=bool(agreed.extended_next_hop),
+            extended_message=agreed.extended_receive,
+        )
+
+    def _open_gate(self, peer: Peer, conn: Conn, gate: Gate, ingest: Ingest) -> Iterator[bool]:
+        while peer.slot in self._purging:
+            yield False
+        if peer.conn is conn:
+            peer.session.ingest = ingest
+            for data in gate.held:
+                peer.session.receive(conn, data, self.now())
+            conn.resume_reading()
+
+    def _join(self, peer: Peer, conn: Conn, agreed: Negotiated) -> None:
+        """Add a peer to its groups; after attribute sets know of it, so nothing leaks to it."""
+        if self._membership_jobs or (peer.dynamic and peer.ups == 1):
+            self.scheduler.add(self._join_later(peer, conn, agreed))
+        else:
+            self._join_now(peer, conn, agreed)
+
+    def _join_later(self, peer: Peer, conn: Conn, agreed: Negotiated) -> Iterator[bool]:
+        yield True
+        while self._membership_jobs:
+            yield False
+        if peer.conn is conn and peer.established:
+            self._join_now(peer, conn, agreed)
+
+    def _join_now(self, peer: Peer, conn: Conn, agreed: Negotiated) -> None:
+        neighbor = peer.neighbor
+        kind = kind_of(neighbor)
+        peer._groups = self.groups  # noqa: SLF001
+        for family in agreed.families:
+            key = ViewKey(
+                family=family,
+                kind=kind,
+                next_hop=self._own_next_hop(neighbor, conn, family),
+                honor_well_known=neighbor.honor_well_known,
+            )
+            member = self.groups.join(peer.slot, key, GroupKey.of(agreed, family))
+            peer.members[family] = member
+            conn.outbox.attach(member, end_of_rib(family))
+
+    def _own_next_hop(self, neighbor: Neighbor, conn: Conn, family: Family) -> str | None:
+        """Our address towards a neighbor whose routes get us as next hop; None where they do not.
+
+        For the family that the session does not run over it is our listening address of that
+        family; where there is none, the next hop stays.
+        """
+        if not neighbor.next_hop_self:
+            return None
+        wide = family is Family.IPV6_UNICAST
+        if (":" in conn.local_address) is wide:
+            return conn.local_address
+        for endpoint in self.config.router.listen:
+            if (":" in endpoint.host) is wide and endpoint.host not in {"0.0.0.0", "::"}:  # noqa: S104
+                return endpoint.host
+        return None
+
+    def on_down(self, peer: Peer) -> None:
+        """Take back what a session that went down had brought, and its places in the groups."""
+        peer.up_since = None
+        conn = peer.conn
+        peer.conn = None
+        if conn is not None:
+            conn.outbox.close()  # type: ignore[attr-defined]
+        for member in peer.members.values():
+            self.groups.left(member)
+        peer.members.clear()
+        if any(self.rib.peer_counts(peer.slot, f)[0] for f in Family):
+            first = not self._purging
+            self._purging.add(peer.slot)
+            if first:
+                self.scheduler.add(self._purge())
+        self.on_wake()
+
+    def _purge(self) -> Iterator[bool]:
+        """Remove the paths of lost peers: of all who went down before a round began, in one go."""
+        while self._purging:
+            slots = sorted(self._purging)
+            for family in Family:
+                table = self.rib.tables[family]
+                at = 1
+                while at:
+                    at = table.purge_step(slots, at, PURGE_STEP)
+                    if not any(self.rib.peer_counts(s, family)[0] for s in slots):
+                        break
+                    yield True
+            self._purging.difference_update(slots)
+            yield True
+
+    def on_refresh(self, peer: Peer, family: Family, subtype: int) -> None:
+        """Answer ROUTE-REFRESH (RFC 2918, 7313)."""
+        member = peer.members.get(family)
+        agreed = peer.session.negotiated
+        if subtype == RefreshSubtype.BORR:
+            self.rib.turn_generation(peer.slot)
+        elif subtype == RefreshSubtype.EORR:
+            self.scheduler.add(self._purge_stale(peer, family))
+            self.on_wake()
+        elif member is not None and agreed is not None and peer.conn is not None:
+            outbox: Outbox = peer.conn.outbox  # type: ignore[attr-defined]
+            member.refresh()
+            if agreed.enhanced_route_refresh:
+                outbox.push(refresh_marker(family, RefreshSubtype.BORR))
+                outbox.expect_walk(member, refresh_marker(family, RefreshSubtype.EORR))
+            self.on_wake()
+
+    def _purge_stale(self, peer: Peer, family: Family) -> Iterator[bool]:
+        table = self.rib.tables[family]
+        at = 1
+        while at and peer.established:
+            at = table.purge_step([peer.slot], at, PURGE_STEP, only_stale=True)
+            yield True
+
+    # --- who is there has changed
+
+    def _membership(self) -> Iterator[bool]:
+        """Compile attribute sets anew for the peers there are now; evaluate what that changes."""
+        self._membership_jobs += 1
+        try:
+            self._update_directory()
+            at, changed = 1, False
+            while at:
+                at, some = self.rib.recompile(at, COMPILE_STEP)
+                changed = changed or some
+                yield True
+            if changed:
+                yield from self._reevaluate()
+                while self.exporter.dirty():
+                    yield False
+        finally:
+            self._membership_jobs -= 1
+
+    def _reevaluate(self, *, rank: bool = False) -> Iterator[bool]:
+        for table in self.rib.tables:
+            at = 1
+            while at:
+                at = table.mark_all(at, PURGE_STEP, rank)
+                yield True
+
+    # --- operator
+
+    def start(self) -> None:
+        """Start the sessions of all enabled neighbors."""
+        now = self.now()
+        for peer in self.peers.values():
+            if peer.neighbor.enabled:
+                peer.session.start(now)
+
+    def stop(self, communication: str = "") -> None:
+        """End every session by Cease / Administrative Shutdown (RFC 9003)."""
+        now = self.now()
+        for peer in list(self.peers.values()):
+            peer.session.stop(now, CeaseSubcode.ADMIN_SHUTDOWN, communication)
+
+    def peer_action(self, address: str, action: str, communication: str = "") -> bool:
+        """Do `reset`, `shutdown`, `enable` or `refresh` to a peer; False if there is none.
+
+        ValueError for another action, or a refresh that the peer cannot do.
+        """
+        peer = self._by_address.get(address)
+        if peer is None:
+            return False
+        now = self.now()
+        match action:
+            case "reset":
+                peer.session.reset(now, CeaseSubcode.ADMIN_RESET, communication)
+            case "shutdown":
+                peer.session.stop(now, CeaseSubcode.ADMIN_SHUTDOWN, communication)
+            case "enable":
+                peer.session.start(now)
+            case "refresh":
+                agreed = peer.session.negotiated
+                families = agreed.families if agreed is not None else ()
+                sent = [
+                    peer.session.send_refresh(f, RefreshSubtype.REQUEST, now) for f in families
+                ]
+                if not any(sent):
+                    raise ValueError(f"{address} has no session that can be refreshed")
+            case _:
+                raise ValueError(f"unknown action {action!r}: reset, shutdown, enable or refresh")
+        self.on_wake()
+        return True
+
+
+def _number(identifier: str) -> int:
+    value = 0
+    for octet in identifier.split("."):
+        value = value << 8 | int(octet)
+    return value

@@ -1,0 +1,96 @@
+"""Work in slices: long jobs, dirty prefixes, walks, in this order, until a deadline.
+
+In: a clock and a deadline. Out: messages in the logs; whether there is more to do. Nothing here
+holds the loop longer than its budget plus one step of about a quarter of a millisecond.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rs._fastpath.export import Exporter
+
+STEP = 1024
+"""Prefixes evaluated, or encoded for joiners, between two looks at the clock."""
+
+class LoopStats:
+    """How long slices of work held the loop; seconds."""
+
+    BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, float("inf"))
+
+    def __init__(self) -> None:
+        self.longest_slice = 0.0
+        self.total = 0.0
+        self.counts = [0] * len(self.BOUNDS)
+
+    def note(self, seconds: float) -> None:
+        """Take note of a slice."""
+        self.total += seconds
+        if seconds > self.longest_slice:
+            self.longest_slice = seconds
+        for i, bound in enumerate(self.BOUNDS):
+            if seconds <= bound:
+                self.counts[i] += 1
+                return
+
+    @property
+    def histogram(self) -> list[tuple[float, int]]:
+        """Slices by upper bound in seconds, not cumulated."""
+        return list(zip(self.BOUNDS, self.counts, strict=True))
+
+
+class Scheduler:
+    """Whatever takes longer than a message, a slice at a time."""
+
+    def __init__(self, exporter: Exporter) -> None:
+        self._exporter = exporter
+        self._jobs: deque[Iterator[bool]] = deque()
+
+    def add(self, job: Iterator[bool]) -> None:
+        """Run a job beside the others: a generator that yields at least every millisecond.
+
+        It yields True when it has done something, False when it waits for something else.
+        """
+        self._jobs.append(job)
+
+    @property
+    def jobs(self) -> int:
+        """Jobs not finished."""
+        return len(self._jobs)
+
+    def run(self, deadline: float, clock: Callable[[], float]) -> bool:
+        """Work until `deadline`, or until there is nothing to do; return whether there is more.
+
+        False also when all that is left waits for members to read: ask again when one has.
+        """
+        exporter = self._exporter
+        while True:
+            idle = True
+            for _ in range(len(self._jobs)):
+                job = self._jobs.popleft()
+                try:
+                    if next(job):
+                        idle = False
+                except StopIteration:
+                    idle = False
+                else:
+                    self._jobs.append(job)
+                if clock() >= deadline:
+                    return True
+            ready = exporter.ready()
+            if ready and exporter.step(STEP):
+                idle = False
+                if clock() >= deadline:
+                    exporter.enforce()
+                    return True
+            if exporter.walk(STEP):
+                idle = False
+            exporter.enforce()
+            if idle:
+                return False
+            if clock() >= deadline:
+                return True

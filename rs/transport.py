@@ -1,0 +1,487 @@
+"""Sockets: listening, connecting, reading into the sessions, writing out of the outboxes.
+
+In: readiness from the event loop. Out: bytes to sessions, commands of sessions carried out. This is
+the only file with BGP sockets. uvloop gives readiness; reads go into one shared buffer and writes
+come straight from the logs.
+
+Nothing waits behind routing work: in one turn of the loop reads stop after READ_BUDGET seconds in
+all (a socket that was passed over is still readable in the next turn), routing work gets
+WORK_BUDGET, sending gets SEND_BUDGET, and between turns connections are accepted and timers run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from rs import sockopts
+from rs._fastpath.outbox import Outbox, pump
+from rs.errors import RsError
+from rs.fsm import State
+from rs.iana import NotifyCode
+from rs.session import Close, Connect, Down, Log, RefreshReceived, Send, Up
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from rs.config import Neighbor
+    from rs.peer import Peer
+    from rs.router import Router
+
+READ_LEN = 65536
+"""Octets a read: about 3,000 prefixes, half a millisecond of work."""
+READ_BUDGET = 0.004
+WORK_BUDGET = 0.003
+SEND_BUDGET = 0.004
+"""Seconds of each turn of the loop."""
+SEND_LEN = 262144
+"""Octets handed to one socket before the next one's turn."""
+SEND_BATCH = 32
+"""Sockets written to between two looks at the clock."""
+ACCEPT_BATCH = 64
+LINGER = 1.0
+"""Seconds that a closed connection is read on, so that our NOTIFICATION is not lost to a reset."""
+HOUSEKEEPING = 1.0
+"""Seconds between looks at send-hold timers."""
+
+log = logging.getLogger("rs.session")
+
+
+class Connection:
+    """One TCP connection with a neighbor."""
+
+    __slots__ = (
+        "_transport",
+        "closing",
+        "connecting",
+        "fd",
+        "last_sent",
+        "local_address",
+        "outbox",
+        "peer",
+        "progress",
+        "reading",
+        "sock",
+    )
+
+    def __init__(self, transport: Transport, peer: Peer, sock: socket.socket) -> None:
+        self._transport = transport
+        self.peer = peer
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.outbox = Outbox(self.fd)
+        self.local_address = ""
+        self.reading = False
+        self.connecting = False
+        self.closing = False
+        self.progress = 0.0
+        """When the socket last took something, or had nothing to take."""
+        self.last_sent = 0
+
+    def pause_reading(self) -> None:
+        """Read nothing from this connection for now."""
+        if self.reading:
+            self.reading = False
+            self._transport.loop.remove_reader(self.fd)
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        if not self.reading and not self.closing:
+            self.reading = True
+            self._transport.loop.add_reader(self.fd, self._transport.on_readable, self)
+
+
+class Transport:
+    """Every BGP socket of the daemon, on one event loop."""
+
+    def __init__(self, router: Router, loop: asyncio.AbstractEventLoop) -> None:
+        self.router = router
+        self.loop = loop
+        self._listeners: list[socket.socket] = []
+        self._buffer = bytearray(READ_LEN)
+        self._view = memoryview(self._buffer)
+        self._connections: set[Connection] = set()
+        self._outboxes: list[Outbox] = []
+        self._owner: dict[Outbox, Connection] = {}
+        self._turn_ends = 0.0
+        """Time at which reading stops in this turn of the loop; 0 = no turn begun."""
+        self._turn_scheduled = False
+        self._timers: dict[Peer, tuple[float, asyncio.TimerHandle]] = {}
+        self._next_send = 0
+        self._closed = False
+        router.on_wake = self._schedule_turn
+
+    # --- starting and stopping
+
+    def listen(self) -> None:
+        """Open every listening socket; RsError names the one that cannot be had, and why."""
+        for endpoint in self.router.config.router.listen:
+            try:
+                sock = sockopts.listener(endpoint.host, endpoint.port)
+            except OSError as error:
+                raise RsError(_why_not(str(endpoint), endpoint.port, error)) from error
+            self._listeners.append(sock)
+            for neighbor in self.router.config.neighbors:
+                if neighbor.password and neighbor.is_ipv6 is (sock.family == socket.AF_INET6):
+                    self._set_md5(sock, neighbor)
+            self.loop.add_reader(sock.fileno(), self._on_accept, sock)
+
+    def _set_md5(self, sock: socket.socket, neighbor: Neighbor) -> None:
+        try:
+            sockopts.set_md5(sock, neighbor.name, neighbor.password or "")
+        except OSError as error:
+            hint = " (raise net.core.optmem_max)" if error.errno == errno.ENOMEM else ""
+            raise RsError(
+                f"neighbor {neighbor.name}: password: the kernel refuses it: {error.strerror}{hint}"
+            ) from error
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens, as the kernel tells: (host, port)."""
+        return [sock.getsockname()[:2] for sock in self._listeners]
+
+    def start(self) -> None:
+        """Start every session."""
+        self.router.start()
+        for peer in list(self.router.peers.values()):
+            self._after(peer)
+        self.loop.call_later(HOUSEKEEPING, self._housekeeping)
+
+    def stop(self, communication: str = "") -> None:
+        """End every session with a NOTIFICATION and close the listening sockets."""
+        for sock in self._listeners:
+            self.loop.remove_reader(sock.fileno())
+            sock.close()
+        self._listeners.clear()
+        self.router.stop(communication)
+        for peer in list(self.router.peers.values()):
+            self._after(peer)
+
+    @property
+    def busy(self) -> bool:
+        """Whether connections are still being closed."""
+        return bool(self._connections)
+
+    def close(self) -> None:
+        """Drop whatever is left."""
+        self._closed = True
+        for conn in list(self._connections):
+            self._drop(conn)
+        for _, handle in self._timers.values():
+            handle.cancel()
+        self._timers.clear()
+
+    # --- connections
+
+    def _on_accept(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPT_BATCH):
+            try:
+                sock, address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                # Out of descriptors: the connection stays in the backlog.
+                log.error("accept on %s: %s", listener.getsockname()[:2], error.strerror)
+                return
+            host = address[0].partition("%")[0]
+            peer, why = self.router.accept(host)
+            if peer is None:
+                log.info("connection from %s refused: %s", host, why)
+                sock.close()
+                continue
+            local = peer.neighbor.local_address
+            if local is not None and sock.getsockname()[0] != local:
+                log.info("connection from %s refused: it is not to %s", host, local)
+                sock.close()
+                continue
+            conn = self._adopt(peer, sock)
+            if conn is not None:
+                self._opened(conn, outbound=False)
+
+    def _adopt(self, peer: Peer, sock: socket.socket) -> Connection | None:
+        try:
+            sockopts.prepare(sock, peer.neighbor)
+        except OSError as error:
+            log.warning("%s: socket options: %s", peer.address, error.strerror)
+            sock.close()
+            return None
+        conn = Connection(self, peer, sock)
+        self._connections.add(conn)
+        self._owner[conn.outbox] = conn
+        return conn
+
+    def _opened(self, conn: Connection, *, outbound: bool) -> None:
+        now = self.router.now()
+        conn.local_address = conn.sock.getsockname()[0].partition("%")[0]
+        conn.progress = now
+        self._outboxes.append(conn.outbox)
+        conn.resume_reading()
+        conn.peer.session.connected(conn, now, outbound)
+        self._after(conn.peer)
+
+    def _connect(self, peer: Peer) -> None:
+        neighbor = peer.neighbor
+        sock = socket.socket(sockopts.family_of(peer.address), socket.SOCK_STREAM)
+        conn = self._adopt(peer, sock)
+        if conn is None:
+            self._connect_failed(peer, "socket options are refused")
+            return
+        try:
+            if neighbor.password:
+                sockopts.set_md5(sock, peer.address, neighbor.password)
+            if neighbor.local_address:
+                sock.bind((neighbor.local_address, 0))
+            error = sock.connect_ex((peer.address, neighbor.port))
+        except OSError as problem:
+            self._drop(conn)
+            self._connect_failed(peer, problem.strerror or str(problem))
+            return
+        if error not in {0, errno.EINPROGRESS}:
+            self._drop(conn)
+            self._connect_failed(peer, os.strerror(error))
+            return
+        for other in self._connections:
+            if other.peer is peer and other.connecting:
+                self._drop(other)
+                break
+        conn.connecting = True
+        self.loop.add_writer(conn.fd, self._on_connected, conn)
+
+    def _on_connected(self, conn: Connection) -> None:
+        self.loop.remove_writer(conn.fd)
+        conn.connecting = False
+        error = conn.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self._drop(conn)
+            self._connect_failed(conn.peer, os.strerror(error))
+            return
+        self._opened(conn, outbound=True)
+
+    def _connect_failed(self, peer: Peer, reason: str) -> None:
+        log.debug("%s: connect: %s", peer.address, reason)
+        peer.session.connect_failed(self.router.now(), reason)
+        self._after(peer)
+
+    def _drop(self, conn: Connection) -> None:
+        """Close a connection's socket; the session is not told."""
+        if conn not in self._connections:
+            return
+        self._connections.discard(conn)
+        self._owner.pop(conn.outbox, None)
+        if conn.outbox in self._outboxes:
+            self._outboxes.remove(conn.outbox)
+        conn.pause_reading()
+        conn.closing = True
+        self.loop.remove_writer(conn.fd)
+        conn.outbox.close()
+        conn.sock.close()
+        if conn.peer.dynamic:
+            self.router.forget(conn.peer)
+
+    def _close(self, conn: Connection) -> None:
+        """Close a connection after what is queued; read on for a while, or the peer may be reset
+        before it has read our NOTIFICATION."""
+        if conn not in self._connections or conn.closing:
+            return
+        conn.outbox.send()
+        conn.pause_reading()
+        conn.closing = True
+        if conn.outbox in self._outboxes:
+            self._outboxes.remove(conn.outbox)
+        self.loop.remove_writer(conn.fd)
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._drop(conn)
+            return
+        self.loop.add_reader(conn.fd, self._drain, conn)
+        self.loop.call_later(LINGER, self._finish, conn)
+
+    def _drain(self, conn: Connection) -> None:
+        with contextlib.suppress(BlockingIOError, InterruptedError):
+            try:
+                if conn.sock.recv_into(self._buffer):
+                    return
+            except ConnectionError:
+                pass
+            self._finish(conn)
+
+    def _finish(self, conn: Connection) -> None:
+        if conn in self._connections:
+            self.loop.remove_reader(conn.fd)
+            self._drop(conn)
+
+    def _lost(self, conn: Connection, reason: str) -> None:
+        """Tell the session that its connection is gone."""
+        peer = conn.peer
+        self._drop(conn)
+        peer.session.closed(conn, self.router.now(), reason)
+        self._after(peer)
+
+    # --- reading
+
+    def on_readable(self, conn: Connection) -> None:
+        """Read once and hand the bytes to the session."""
+        now = self.router.now()
+        if self._turn_ends == 0.0:
+            self._turn_ends = now + READ_BUDGET
+            self.router.tick(now)
+            self._schedule_turn()
+        elif now > self._turn_ends and conn.peer.session.state is State.ESTABLISHED:
+            return      # still readable in the next turn
+        try:
+            n = conn.sock.recv_into(self._buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lost(conn, error.strerror or "connection failed")
+            return
+        if n == 0:
+            self._lost(conn, "closed by the peer")
+            return
+        conn.peer.session.receive(conn, self._view[:n], now)
+        self._after(conn.peer)
+        self.router.loop.note(self.router.now() - now)
+
+    def _after(self, peer: Peer) -> None:
+        """Carry out what the session wants after something has happened to it."""
+        session = peer.session
+        while commands := session.poll():
+            for command in commands:
+                self._carry_out(peer, command)
+        due = session.next_timer()
+        known = self._timers.get(peer)
+        if known is not None:
+            if due is not None and known[0] <= due:
+                return      # fires early and finds out
+            known[1].cancel()
+            del self._timers[peer]
+        if due is not None and not self._closed:
+            delay = max(0.0, due - self.router.now())
+            self._timers[peer] = (due, self.loop.call_later(delay, self._on_timer, peer))
+
+    def _on_timer(self, peer: Peer) -> None:
+        del self._timers[peer]
+        peer.session.handle_timer(self.router.now())
+        self._after(peer)
+
+    def _carry_out(self, peer: Peer, command: object) -> None:
+        match command:
+            case Send(Connection() as conn, data):
+                if conn in self._connections and not conn.closing:
+                    conn.outbox.push(data)
+                    self._schedule_turn()
+            case Connect():
+                self._connect(peer)
+            case Close(Connection() as conn):
+                self._close(conn)
+            case Up(_, agreed):
+                log.info(
+                    "%s AS%d: up, %s",
+                    peer.address,
+                    agreed.peer_asn,
+                    ", ".join(f.label for f in agreed.families),
+                )
+            case Down(_, reason):
+                log.warning("%s AS%d: down: %s", peer.address, peer.asn, reason)
+                self.router.on_down(peer)
+                if peer.dynamic:
+                    self.router.forget(peer)
+            case RefreshReceived(family, subtype):
+                self.router.on_refresh(peer, family, subtype)
+            case Log(level, text):
+                log.log(getattr(logging, level.upper()), "%s: %s", peer.address, text)
+            case _:
+                raise AssertionError(command)
+
+    # --- the turn: routing work, then sending
+
+    def _schedule_turn(self) -> None:
+        if not self._turn_scheduled and not self._closed:
+            self._turn_scheduled = True
+            self.loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_scheduled = False
+        self._turn_ends = 0.0
+        if self._closed:
+            return
+        now = begun = self.router.now()
+        more = self.router.scheduler.run(now + WORK_BUDGET, self.router.now)
+        now = self.router.now()
+        more = self._send(now + SEND_BUDGET) or more
+        if more:
+            self._schedule_turn()
+        self.router.loop.note(self.router.now() - begun)
+
+    def _send(self, deadline: float) -> bool:
+        """Write to every socket that takes something, in turn; return whether any wants more."""
+        outboxes = self._outboxes
+        n = len(outboxes)
+        if n == 0:
+            return False
+        more = False
+        start = self._next_send % n
+        for at in range(0, n, SEND_BATCH):
+            first = (start + at) % n
+            batch = outboxes[first : first + SEND_BATCH]
+            if first + SEND_BATCH > n:
+                batch += outboxes[: min(first + SEND_BATCH - n, start)]
+            busy, blocked, broken = pump(batch, SEND_LEN)
+            for outbox in blocked:
+                conn = self._owner[outbox]
+                conn.progress = self.router.now()
+                self.loop.add_writer(conn.fd, self._on_writable, conn)
+            for outbox, code in broken:
+                self._lost(self._owner[outbox], os.strerror(code))
+            if busy:
+                more = True
+            if broken:
+                return True     # the list has changed
+            if self.router.now() > deadline and at + SEND_BATCH < n:
+                self._next_send = first + SEND_BATCH
+                return True
+        return more
+
+    def _on_writable(self, conn: Connection) -> None:
+        self.loop.remove_writer(conn.fd)
+        conn.outbox.blocked = False
+        conn.progress = self.router.now()
+        self._schedule_turn()
+
+    def _housekeeping(self) -> None:
+        """End sessions with peers that read nothing for too long (RFC 9687)."""
+        if self._closed:
+            return
+        now = self.router.now()
+        for conn in list(self._connections):
+            if not conn.outbox.blocked:
+                conn.progress = now
+                continue
+            peer = conn.peer
+            agreed = peer.session.negotiated
+            limit = peer.neighbor.send_hold_for(agreed.hold_time) if agreed is not None else 0
+            if limit and now - conn.progress > limit:
+                peer.session.notify(
+                    now, NotifyCode.SEND_HOLD_TIMER_EXPIRED, 0, reason=f"nothing read for {limit:.0f} s"
+                )
+                self._after(peer)
+        self.loop.call_later(HOUSEKEEPING, self._housekeeping)
+
+
+def _why_not(where: str, port: int, error: OSError) -> str:
+    """Say why a listening socket cannot be had, and what would help."""
+    if error.errno == errno.EADDRINUSE:
+        return f"router.listen: {where}: the port is in use by another process"
+    if error.errno == errno.EACCES:
+        return (
+            f"router.listen: {where}: no permission for port {port}: run with CAP_NET_BIND_SERVICE, "
+            f"as the systemd unit does, or use a port above 1023"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"router.listen: {where}: this machine has no such address"
+    return f"router.listen: {where}: {error.strerror}"
