@@ -85,6 +85,11 @@ def make_prefix(src: Source, family: Family) -> str:
     return prefix_text(head + tail, length, octets)
 
 
+def make_host(src: Source) -> str:
+    """Make an IPv4 address fit for a next hop."""
+    return f"192.0.2.{src.integers(1, 12)}"
+
+
 def make_ipv4(src: Source) -> str:
     """Make a host address, rarely one that is none."""
     if src.chance(3):
@@ -167,7 +172,7 @@ def make_attrs(
     attrs: dict[str, Any] = {
         "origin": src.integers(0, 2),
         "as_path": make_as_path(src),
-        "next_hop": next_hop or (make_ipv4(src) if family is V4 else make_ipv6(src)),
+        "next_hop": next_hop or (make_host(src) if family is V4 else make_ipv6(src)),
     }
     if ":" in attrs["next_hop"] and src.chance(30):
         attrs["link_local"] = f"fe80::{src.integers(1, 9):x}"
@@ -255,10 +260,33 @@ def make_update(src: Source, ctx: Context) -> bytes:
         fields = split_body(body)
         assert fields is not None
         gone, parts, _ = fields
-        hop = codec.encode_attribute(AttrType.NEXT_HOP, codec.ip4(make_ipv4(src)))
+        hop = codec.encode_attribute(AttrType.NEXT_HOP, codec.ip4(make_host(src)))
         nlri = codec.encode_nlri(make_nlri(src, V4), addpath=V4 in ctx.addpath)
         body = codec.assemble(gone, b"".join([*parts, hop]), nlri)
     return body
+
+
+def make_huge(src: Source, ctx: Context) -> bytes:
+    """Make a body near what an extended message holds (RFC 8654): long paths, many communities."""
+    family = src.pick((V4, V6))
+    attrs = make_attrs(src, family, ibgp=ctx.ibgp)
+    room = src.pick((60000, 30000, 3000))
+    kind = src.integers(0, 3)
+    if kind == 0:
+        size = 255 * (4 if ctx.as4 else 2) + 2
+        segment = (int(SegmentType.AS_SEQUENCE), (src.integers(1, 65535),) * 255)
+        attrs["as_path"] = (segment,) * (room // size)
+    elif kind == 1:
+        attrs["communities"] = tuple(src.integers(0, 65535) for _ in range(room // 4))
+    elif kind == 2:  # repeated values among them, which `encode_update` does not remove
+        attrs["large_communities"] = tuple(
+            (64496, src.integers(0, 50), src.integers(0, 50)) for _ in range(room // 12)
+        )
+    else:
+        attrs["unknown"] = ((0xE0, 222, bytes(room)),)
+    return codec.encode_update(
+        make_nlri(src, family), attrs, as4=ctx.as4, addpath=ctx.addpath, mp=src.chance(30)
+    )
 
 
 # --- breaking them ------------------------------------------------------------------------------
@@ -314,6 +342,9 @@ def odd_attribute(src: Source) -> bytes:
             )
         )
         return codec.encode_attribute(src.pick((AttrType.AS_PATH, AttrType.AS4_PATH)), value)
+    if choice == 4 and src.chance(30):  # next hops
+        hop = codec.ip4(make_ipv4(src)) if src.chance(80) else src.octets(src.integers(0, 5))
+        return codec.encode_attribute(AttrType.NEXT_HOP, hop)
     if choice == 4:  # aggregators
         value = src.pick((b"\0\0", b"\x5b\xa0", b"\0\0\x5b\xa0", b"\0\x01\x86\xa1", b"\0\0\0\0"))
         kind = src.pick((AttrType.AGGREGATOR, AttrType.AS4_AGGREGATOR))
@@ -590,6 +621,7 @@ __all__ = [
     "make_attrs",
     "make_churn",
     "make_context",
+    "make_huge",
     "make_mutated",
     "make_update",
     "mutated_updates",

@@ -611,3 +611,17 @@ def test_mutated_updates_have_a_defined_outcome(case):
 
 def test_struct_is_used_as_the_codec_says():
     assert encode_attribute(8, struct.pack("!I", 1) * 64)[:4] == hexed("d0080100")
+
+
+def test_a_two_octet_path_that_fits_no_message_any_more():
+    path = ((SEQ, (64496,) * 255),) * 100
+    attrs = ATTRS | {"as_path": path}
+    fits = decode_update(
+        encode_update(["10.0.1.0/24"], attrs | {"as_path": path[:60]}, as4=False), OLD
+    )
+    assert fits.outcome is OK
+    for more in ({}, {"next_hop": "2001:db8::1"}):
+        prefix = "2001:db8::/32" if more else "10.0.1.0/24"
+        result = decode_update(encode_update([prefix], attrs | more, as4=False), OLD)
+        assert fault(result) == (WITHDRAW, 5, 2)
+        assert len(result.withdrawn) == 1

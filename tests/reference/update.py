@@ -57,7 +57,9 @@ Interpretations, where the RFCs leave room:
      Both want nothing else in the message.
  21. err_subcode and err_attr name the first of the severest faults. 0 as subcode: dropped because of
      who sent it (11), for which no subcode exists. err_attr is 0 for faults of the frame.
- 22. A prefix both withdrawn and announced is in both lists: apply `withdrawn` first (RFC 4271 4.3).
+ 22. An AS_PATH of a 2-octet speaker that makes the attributes exceed 65,535 octets with 4-octet AS
+     numbers could be passed on in no message: WITHDRAW, subcode 5, so that nobody keeps it.
+ 23. A prefix both withdrawn and announced is in both lists: apply `withdrawn` first (RFC 4271 4.3).
 """
 
 from __future__ import annotations
@@ -69,6 +71,8 @@ from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any
 
 from rs.iana import AS_TRANS, AttrFlag, AttrType, Family, Origin, SegmentType, UpdateSubcode
+
+from .codec import encode_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -104,6 +108,16 @@ class Context:
     ext_next_hop: bool = False
 
 
+@dataclass(frozen=True)
+class Fault:
+    """One fault: the approach it calls for and how a NOTIFICATION would name it."""
+
+    approach: Outcome
+    subcode: int
+    attr: int = 0
+    data: bytes = b""
+
+
 @dataclass
 class Result:
     """What an UPDATE means. Lists are in the order of the message; path id 0 without ADD-PATH."""
@@ -112,7 +126,7 @@ class Result:
     err_subcode: int = 0
     err_attr: int = 0
     err_data: bytes = b""
-    """With RESET: the Data field of the NOTIFICATION (RFC 4271 6.3)."""
+    """With RESET: the Data field of the NOTIFICATION, where RFC 4271 6.3 says what it holds."""
     discarded: int = 0
     eor: Family | None = None
     withdrawn: list[Route] = field(default_factory=list)
@@ -123,22 +137,14 @@ class Result:
     """For the announced routes of MP_REACH_NLRI."""
     n_classic: int = 0
     """That many of `announced`, from the first on, are of the NLRI field."""
+    faults: list[Fault] = field(default_factory=list)
+    """Every fault met, in the order of the message."""
 
     def routes(self) -> list[tuple[Route, Attrs]]:
         """Every announced route with its attributes."""
         classic = [(r, self.attrs) for r in self.announced[: self.n_classic]]
         other = [(r, self.mp_attrs) for r in self.announced[self.n_classic :]]
         return [(route, attrs) for route, attrs in classic + other if attrs is not None]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One fault: the approach it calls for and how a NOTIFICATION would name it."""
-
-    approach: Outcome
-    subcode: int
-    attr: int = 0
-    data: bytes = b""
 
 
 class Malformed(Exception):  # noqa: N818 - the word of the RFC
@@ -626,6 +632,18 @@ def decode_update(body: bytes, ctx: Context) -> Result:
         announced = announced + reach.routes
     faults += missing_attributes(attrs, classic=n_classic > 0, any_route=bool(announced))
 
+    if unknown:
+        attrs["unknown"] = tuple(sorted(unknown, key=lambda u: u[1]))
+    attrs = apply_as4(attrs)
+    mp_attrs = dict(attrs)
+    if reach is not None:
+        mp_attrs["next_hop"] = address_text(reach.next_hop[:16])
+        if len(reach.next_hop) == 32:
+            mp_attrs["link_local"] = address_text(reach.next_hop[16:])
+    may_grow = not ctx.as4 and len(attrs_field) > 65535 // 2
+    if may_grow and announced and too_long(mp_attrs if reach else attrs):
+        faults.append(Fault(WITHDRAW, UpdateSubcode.ATTRIBUTE_LENGTH, AttrType.AS_PATH))
+
     result = verdict(faults, encodes_reachable=encodes_reachable)
     if result.outcome is Outcome.RESET:
         return result
@@ -635,15 +653,10 @@ def decode_update(body: bytes, ctx: Context) -> Result:
         return result
     result.announced = announced
     result.n_classic = n_classic
-    if unknown:
-        attrs["unknown"] = tuple(sorted(unknown, key=lambda u: u[1]))
-    attrs = apply_as4(attrs)
     if n_classic:
         result.attrs = attrs
     if reach is not None and reach.routes:
-        result.mp_attrs = {**attrs, "next_hop": address_text(reach.next_hop[:16])}
-        if len(reach.next_hop) == 32:
-            result.mp_attrs["link_local"] = address_text(reach.next_hop[16:])
+        result.mp_attrs = mp_attrs
     if not nlri_field and not withdrawn_field:
         if not attrs_field and v4 in ctx.families:
             result.eor = v4
@@ -678,6 +691,16 @@ def check_attribute(raw: RawAttr, rule: Rule, ctx: Context, attrs: Attrs) -> Fau
     return None
 
 
+def too_long(attrs: Attrs) -> bool:
+    """Whether the attributes fit no message with 4-octet AS numbers, MP_REACH_NLRI apart."""
+    classic = "next_hop" in attrs and ":" not in attrs["next_hop"]
+    try:
+        octets = b"".join(encode_attributes(attrs, next_hop=classic).values())
+    except struct.error:  # one attribute alone is too long
+        return True
+    return len(octets) > 65535
+
+
 def missing_attributes(attrs: Attrs, *, classic: bool, any_route: bool) -> list[Fault]:
     """RFC 7606 3.d, RFC 4760 3: ORIGIN and AS_PATH always, NEXT_HOP for the NLRI field."""
     needed = []
@@ -694,7 +717,8 @@ def missing_attributes(attrs: Attrs, *, classic: bool, any_route: bool) -> list[
 
 def verdict(faults: list[Fault], *, encodes_reachable: bool = True) -> Result:
     """RFC 7606 3.h and 5.2: the strongest approach called for, and whose fault it was."""
-    result = Result(discarded=sum(f.approach is DISCARD for f in faults))
+    discarded = sum(f.approach is DISCARD for f in faults)
+    result = Result(discarded=discarded, faults=faults)
     if not faults:
         return result
     strongest = max(f.approach for f in faults)
