@@ -262,6 +262,7 @@ class Router:
             addpath=sum(1 << f for f in agreed.addpath_receive),
             ext_next_hop=bool(agreed.extended_next_hop),
             extended_message=agreed.extended_receive,
+            enhanced_refresh=agreed.enhanced_route_refresh,
         )
 
     def _open_gate(self, peer: Peer, conn: Conn, gate: Gate, ingest: Ingest) -> Iterator[bool]:

@@ -380,14 +380,8 @@ class Transport:
             case Close(Connection() as conn):
                 self._close(conn)
             case Up(_, agreed):
-                log.info(
-                    "%s AS%d: up, %s",
-                    peer.address,
-                    agreed.peer_asn,
-                    ", ".join(f.label for f in agreed.families),
-                )
-            case Down(_, reason):
-                log.warning("%s AS%d: down: %s", peer.address, peer.asn, reason)
+                log.info("%s: %s", peer.address, ", ".join(f.label for f in agreed.families))
+            case Down():
                 self.router.on_down(peer)
                 if peer.dynamic:
                     self.router.forget(peer)

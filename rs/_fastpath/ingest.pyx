@@ -49,6 +49,7 @@ cdef class Ingest:
     cdef uint32_t slot
     cdef decode_ctx_t ctx
     cdef uint32_t max_len
+    cdef bint enhanced              # enhanced route refresh agreed (RFC 7313)
     cdef uint8_t *partial           # MAX_EXT_MSG octets once needed
     cdef uint32_t partial_len
     cdef readonly list pending_events
@@ -64,7 +65,7 @@ cdef class Ingest:
 
     def __cinit__(self, Rib rib, uint32_t slot, *, bint as4=True, bint ibgp=False,
                   uint32_t families=3, uint32_t addpath=0, bint ext_next_hop=False,
-                  bint extended_message=False):
+                  bint extended_message=False, bint enhanced_refresh=False):
         self.rib = rib
         self.slot = slot
         self.ctx.as4 = as4
@@ -73,6 +74,7 @@ cdef class Ingest:
         self.ctx.addpath = addpath
         self.ctx.ext_next_hop = ext_next_hop
         self.max_len = MAX_EXT_MSG if extended_message else MAX_MSG
+        self.enhanced = enhanced_refresh
         self.pending_events = []
         self.faults = deque(maxlen=KEPT_FAULTS)
         self.eor = [False, False]
@@ -155,7 +157,8 @@ cdef class Ingest:
                 or (n > MAX_MSG and type_ == MSG_OPEN)
                 or (type_ == MSG_KEEPALIVE and n != HEADER_LEN)
                 or (type_ == MSG_UPDATE and n < HEADER_LEN + 4)
-                or (type_ == MSG_NOTIFICATION and n < HEADER_LEN + 2)):
+                or (type_ == MSG_NOTIFICATION and n < HEADER_LEN + 2)
+                or (type_ == MSG_ROUTE_REFRESH and n < HEADER_LEN + 4)):
             self.pending_events.append(("error", 1, 2, m[16:18], f"length {n} of message type {type_}"))
             return False
         return True
@@ -173,7 +176,7 @@ cdef class Ingest:
             return 0
         if type_ == MSG_ROUTE_REFRESH:
             # A longer request carries route filters (RFC 5291), which we never offered.
-            if n < HEADER_LEN + 4 or (n > HEADER_LEN + 4 and m[21]):
+            if n > HEADER_LEN + 4 and m[21] and self.enhanced:
                 # RFC 7313 5: the whole message comes back as data.
                 self.pending_events.append(("error", 7, 1, m[:n], f"ROUTE-REFRESH of {n} octets"))
                 return -1
@@ -184,7 +187,7 @@ cdef class Ingest:
             self.messages += 1
             self.pending_events.append(("notification", m[19], m[20], m[21:n]))
             return -1
-        self.pending_events.append(("error", 5, 3, b"", "OPEN in Established"))
+        self.pending_events.append(("error", 5, 3, bytes([MSG_OPEN]), "OPEN in Established"))
         return -1
 
     cdef int _update(self, const uint8_t *body, uint32_t n) except -2:
