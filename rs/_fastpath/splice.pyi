@@ -1,0 +1,11 @@
+"""Types of the floor; see splice.pyx for how it works."""
+
+class Splice:
+    """Copies UPDATEs between the sessions that come in on `listener`.
+
+    `listener` is the descriptor of a listening, non-blocking socket that the caller keeps open.
+    """
+
+    def __init__(self, listener: int, asn: int, router_id: int) -> None: ...
+    def run(self, seconds: float) -> None:
+        """Serve for about so long."""
