@@ -385,6 +385,9 @@ def test_members_get_the_best_but_never_their_own():
         ),
         (path_of(64496) | {"next_hop": "0.0.0.0"}, {}, RejectReason.NEXT_HOP_INVALID),
         (path_of(64496) | {"next_hop": "224.1.1.1"}, {}, RejectReason.NEXT_HOP_INVALID),
+        (path_of(64496) | {"next_hop": "240.1.1.1"}, {}, RejectReason.NEXT_HOP_INVALID),
+        (path_of(64496) | {"next_hop": "::"}, {}, RejectReason.NEXT_HOP_INVALID),
+        (path_of(64496) | {"next_hop": "127.0.0.1"}, {}, RejectReason.NONE),
         (path_of(64496) | {"next_hop": "ff02::1"}, {}, RejectReason.NEXT_HOP_INVALID),
         (
             path_of(64496),

@@ -78,7 +78,9 @@ class Member:
     asn: int
     kind: Kind = Kind.RS_CLIENT
     local_address: str = "192.0.2.250"
-    """Our next hop towards it: for next-hop-self."""
+    """Our next hop towards it, in place of an IPv4 one: for next-hop-self."""
+    local_address6: str = "2001:db8:ffff::250"
+    """The same in place of an IPv6 one."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,8 @@ def for_external(attrs: Attrs, member: Member, options: ExportOptions) -> Attrs:
     """RFC 4271 5.1: own AS in front, next hop self, MED not passed on (5.1.4)."""
     out = transitive_unknown(without(attrs, *INTERNAL_ONLY, "med", "link_local"))
     out["as_path"] = prepend(attrs.get("as_path", ()), options.rs_asn)
-    out["next_hop"] = member.local_address
+    wide = ":" in attrs["next_hop"]
+    out["next_hop"] = member.local_address6 if wide else member.local_address
     if options.set_med is not None:
         out["med"] = options.set_med
     return out

@@ -5,7 +5,8 @@ Out: what every table must hold. Nothing is cached: each question is answered fr
 alone, so the history cannot leave anything behind that a fresh router would not have, but for the
 time a path was received (RFC 5004 asks for it).
 
-Import checks, in this order; the first that fails is the reason a path is kept but not used:
+Import checks; where several fail, any of them may be given as the reason why a path is kept but not
+used, and the first one here is what `reject_reason` gives:
 
     AS_LOOP           our AS more than `allow_own_as` times in AS_PATH (RFC 4271 9.1.2)
     FIRST_AS          external, leftmost AS is not the peer's (RFC 4271 6.3, RFC 7606 7.2)
@@ -18,8 +19,8 @@ Import checks, in this order; the first that fails is the reason a path is kept 
 
 Interpretations:
 
- 1. Not a host address: unspecified (0.0.0.0, ::), multicast. Other odd ones (loopback, class E) are
-    a matter of policy.
+ 1. Not a host address: 0.0.0.0/8, 224.0.0.0 and above (RFC 1122 3.2.1.3), ::, ff00::/8. Other odd
+    ones (loopback, IPv4-mapped) are a matter of policy.
  2. The first-AS check fails on an empty AS_PATH and on one that begins with a set; leading
     confederation segments are skipped, they fail their own check.
  3. An announcement equal to the path already held changes nothing, its time of receipt included.
@@ -55,6 +56,7 @@ class Peer:
     kind: Kind = Kind.RS_CLIENT
     enforce_first_as: bool = True
     local_address: str = "192.0.2.250"
+    local_address6: str = "2001:db8:ffff::250"
     families: frozenset[Family] = frozenset(Family)
 
     @property
@@ -112,29 +114,39 @@ def first_as(attrs: Attrs) -> int | None:
     return None
 
 
-def reject_reason(attrs: Attrs, peer: Peer, options: RouterOptions) -> RejectReason:
-    """Judge one path on import; NONE means that it is used."""
+def no_host(next_hop: str) -> bool:
+    """Whether an address cannot be that of a host."""
+    address = ipaddress.ip_address(next_hop)
+    if address.version == 4:
+        return not 0 < address.packed[0] < 224
+    return address.is_unspecified or address.is_multicast
+
+
+def reject_reasons(attrs: Attrs, peer: Peer, options: RouterOptions) -> list[RejectReason]:
+    """Every check of import that a path fails."""
     segments = attrs.get("as_path", ())
-    if sum(asns.count(options.asn) for _, asns in segments) > options.allow_own_as:
-        return RejectReason.AS_LOOP
-    if not peer.ibgp and peer.enforce_first_as and first_as(attrs) != peer.asn:
-        return RejectReason.FIRST_AS
+    kinds = {kind for kind, _ in segments}
     sets = {SegmentType.AS_SET, SegmentType.AS_CONFED_SET}
-    if not options.accept_as_sets and any(kind in sets for kind, _ in segments):
-        return RejectReason.AS_SET
     next_hop = ipaddress.ip_address(attrs["next_hop"])
     own = {ipaddress.ip_address(a) for a in options.own_addresses}
-    if next_hop.is_unspecified or next_hop.is_multicast or next_hop in own:
-        return RejectReason.NEXT_HOP_INVALID
-    if options.metrics.get(attrs["next_hop"], 0) is None:
-        return RejectReason.NEXT_HOP_UNREACHABLE
-    if peer.ibgp and attrs.get("originator_id") == options.router_id:
-        return RejectReason.ORIGINATOR_LOOP
-    if peer.ibgp and options.cluster_id in attrs.get("cluster_list", ()):
-        return RejectReason.CLUSTER_LOOP
-    if not peer.ibgp and any(is_confed(kind) for kind, _ in segments):
-        return RejectReason.CONFED_SEGMENT
-    return RejectReason.NONE
+    internal, external = peer.ibgp, not peer.ibgp
+    checks = {
+        RejectReason.AS_LOOP: sum(asns.count(options.asn) for _, asns in segments)
+        > options.allow_own_as,
+        RejectReason.FIRST_AS: external and peer.enforce_first_as and first_as(attrs) != peer.asn,
+        RejectReason.AS_SET: not options.accept_as_sets and bool(kinds & sets),
+        RejectReason.NEXT_HOP_INVALID: no_host(attrs["next_hop"]) or next_hop in own,
+        RejectReason.NEXT_HOP_UNREACHABLE: options.metrics.get(attrs["next_hop"], 0) is None,
+        RejectReason.ORIGINATOR_LOOP: internal and attrs.get("originator_id") == options.router_id,
+        RejectReason.CLUSTER_LOOP: internal and options.cluster_id in attrs.get("cluster_list", ()),
+        RejectReason.CONFED_SEGMENT: external and any(is_confed(kind) for kind in kinds),
+    }
+    return [reason for reason, fails in checks.items() if fails]
+
+
+def reject_reason(attrs: Attrs, peer: Peer, options: RouterOptions) -> RejectReason:
+    """Judge one path on import; NONE means that it is used."""
+    return next(iter(reject_reasons(attrs, peer, options)), RejectReason.NONE)
 
 
 class ReferenceRouter:
@@ -253,7 +265,7 @@ class ReferenceRouter:
     def members(self, family: Family) -> list[Member]:
         """Every peer that is up and takes the family."""
         return [
-            Member(p.index, p.asn, p.kind, p.local_address)
+            Member(p.index, p.asn, p.kind, p.local_address, p.local_address6)
             for p in self.peers.values()
             if p.index in self.up and family in p.families
         ]
