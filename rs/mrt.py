@@ -372,15 +372,20 @@ class MrtFile:
 
         The table's `summary` is about the whole file. MrtError where there is no RIB entry.
         """
-        table = Table(only=-1 if peer is None else peer)
-        summary = self._scan(table)
+        table = self.read_all(peer)
+        summary = table.summary
         if not summary.is_rib:
             raise MrtError(f"{self.path}: holds no RIB entry; is it a file of updates?")
         if peer is not None and not 0 <= peer < len(summary.peers):
             raise MrtError(
                 f"{self.path}: has no peer {peer}; they are numbered 0 to {len(summary.peers) - 1}"
             )
-        table.summary = summary
+        return table
+
+    def read_all(self, peer: int | None = None) -> Table:
+        """Read a file of any kind: its summary, and its RIB entries where it has any."""
+        table = Table(only=-1 if peer is None else peer)
+        table.summary = self._scan(table)
         return table
 
     # ---- common parts
