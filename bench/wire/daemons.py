@@ -9,17 +9,16 @@ exactness needs a slower one, that is used only in the scenarios that need it (B
 
 from __future__ import annotations
 
+import pwd
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 from bench.tables import RS_ASN, member_address, member_asn
 from bench.wire.bed import DAEMON, text
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PORT = 179
 
@@ -255,6 +254,8 @@ class OpenBgpd(Daemon):
             lines.append("deny to group members community 0:neighbor-as")
         (folder / "bgpd.conf").write_text("\n".join(lines) + "\n")
         (folder / "bgpd.conf").chmod(0o600)
+        # Its processes change their root to the home of their user, which a start script makes.
+        Path(pwd.getpwnam("_openbgpd").pw_dir).mkdir(mode=0o755, exist_ok=True)
         return [self.path, "-d", "-f", str(folder / "bgpd.conf")]
 
 
