@@ -1,0 +1,644 @@
+"""What the looking glass sees: status, neighbors and routes, read from a running router.
+
+In: a Router and the time. Out: the dictionaries of `show_types`, ready for JSON. Nothing here
+changes a route, and nothing holds the loop: what may be long is a *walk*, whose `step` returns the
+next records when it is told that its time is up, and goes on from the last prefix at the next call.
+
+A walk keeps no snapshot. A prefix that appears, changes or goes meanwhile is shown as it is when
+the walk comes by, each prefix at most once. Handles may mean something else after the loop has run
+on, so between two steps only the last prefix is kept, as octets.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, get_args
+
+import orjson
+
+from rs import __version__
+from rs.attrtext import attributes_json
+from rs.iana import Decided, Family, MessageType, RejectReason
+from rs.peer import PeerKind, kind_of
+from rs.show_types import Match, RoutesView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from rs._fastpath.export import View
+    from rs.peer import Peer
+    from rs.router import Router
+    from rs.show_types import (
+        Fault,
+        Messages,
+        Negotiated,
+        Neighbor,
+        NeighborFamily,
+        NeighborType,
+        Path,
+        PathState,
+        Route,
+        RouteItem,
+        Status,
+    )
+
+Key = tuple[bytes, int]
+"""A prefix: address octets and length."""
+RawPath = tuple[int, int, int, int, int, int]
+"""A path as Table.paths_of gives it: slot, path id, attribute set, flags, reason, ticks."""
+T = TypeVar("T")
+
+PATH_REJECTED = 0x01
+PATH_NOT_USABLE = 0x04
+"""Flags of a path, see rib.pxd."""
+UNUSED = PATH_REJECTED | PATH_NOT_USABLE
+BATCH = 256
+"""Prefixes fetched from the trie at a time."""
+MATCHES: tuple[Match, ...] = get_args(Match)
+VIEWS: tuple[RoutesView, ...] = get_args(RoutesView)
+
+_TYPES: dict[PeerKind, NeighborType] = {
+    PeerKind.RS_CLIENT: "rs-client",
+    PeerKind.EBGP: "ebgp",
+    PeerKind.IBGP: "ibgp",
+    PeerKind.RR_CLIENT: "rr-client",
+}
+_MEMBER_STATES = ("walk", "live", "resync", "down")
+_OUTCOMES = ("", "attribute-discard", "treat-as-withdraw", "session-reset")
+_DECIDED = {
+    Decided.LOCAL_PREF: ("higher LOCAL_PREF", "lower LOCAL_PREF"),
+    Decided.AS_PATH_LENGTH: ("shorter AS path", "longer AS path"),
+    Decided.ORIGIN: ("better ORIGIN", "worse ORIGIN"),
+    Decided.MED: ("lower MED", "higher MED"),
+    Decided.EBGP_OVER_IBGP: ("external", "internal"),
+    Decided.IGP_METRIC: ("nearer next hop", "farther next hop"),
+    Decided.OLDEST: ("older", "younger"),
+    Decided.ROUTER_ID: ("lower router id", "higher router id"),
+    Decided.CLUSTER_LIST_LENGTH: ("shorter CLUSTER_LIST", "longer CLUSTER_LIST"),
+    Decided.PEER_ADDRESS: ("lower neighbor address", "higher neighbor address"),
+    Decided.PATH_ID: ("lower path id", "higher path id"),
+}
+"""A step of the decision process in words: of the path it prefers, and of the other one."""
+_REJECTED = {
+    RejectReason.AS_LOOP: "our own AS is in AS_PATH",
+    RejectReason.FIRST_AS: "AS_PATH does not begin with the neighbor's AS",
+    RejectReason.AS_SET: "AS_PATH holds an AS_SET",
+    RejectReason.NEXT_HOP_INVALID: "NEXT_HOP is ours or no host's",
+    RejectReason.NEXT_HOP_UNREACHABLE: "NEXT_HOP is unreachable",
+    RejectReason.ORIGINATOR_LOOP: "ORIGINATOR_ID is our router id",
+    RejectReason.CLUSTER_LOOP: "our cluster id is in CLUSTER_LIST",
+    RejectReason.CONFED_SEGMENT: "AS_PATH holds confederation segments",
+}
+
+
+class Walk(Protocol[T]):
+    """A long answer in steps."""
+
+    def step(self, spent: Callable[[], bool]) -> list[T] | None:
+        """Return the next records, none or many; None when there are no more.
+
+        Ends as soon as `spent()`, which it asks about every hundred microseconds.
+        """
+        ...
+
+
+class Target(NamedTuple):
+    """An address or a prefix that somebody asks for."""
+
+    family: Family
+    addr: bytes
+    plen: int
+    is_prefix: bool
+
+
+def label(value: Decided | RejectReason) -> str:
+    """Return the name of a step or a reason in the API, such as `as-path-length`."""
+    return value.name.lower().replace("_", "-")
+
+
+def decided_label(number: int) -> str:
+    """Return the label of a step of the decision process."""
+    return label(Decided(number))
+
+
+def reject_label(number: int) -> str:
+    """Return the label of a RejectReason; `reason-N` for one that has no name."""
+    try:
+        return label(RejectReason(number))
+    except ValueError:
+        return f"reason-{number}"
+
+
+def reject_words(number: int) -> str:
+    """Return a RejectReason in words."""
+    try:
+        return _REJECTED[RejectReason(number)]
+    except (ValueError, KeyError):
+        return f"reason {number}"
+
+
+def prefix_text(key: Key) -> str:
+    """Return a prefix as text, canonical."""
+    addr, plen = key
+    if len(addr) == 4:
+        return f"{addr[0]}.{addr[1]}.{addr[2]}.{addr[3]}/{plen}"
+    return f"{ipaddress.IPv6Address(addr)}/{plen}"
+
+
+def parse_target(text: str) -> Target:
+    """Read an address or a prefix; ValueError in words for what is neither."""
+    head, slash, length = text.partition("/")
+    try:
+        address = ipaddress.ip_address(head)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither an address nor a prefix") from None
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        raise ValueError(f"{text!r}: an address with a zone is in no table")
+    family = Family.IPV4_UNICAST if address.version == 4 else Family.IPV6_UNICAST
+    if not slash:
+        return Target(family, address.packed, address.max_prefixlen, is_prefix=False)
+    if not (length.isascii() and length.isdecimal()) or int(length) > address.max_prefixlen:
+        raise ValueError(f"{text!r}: a prefix length is 0 to {address.max_prefixlen}")
+    network = ipaddress.ip_network((address.packed, int(length)), strict=False)
+    if network.network_address != address:
+        raise ValueError(f"{text!r} has host bits set; the prefix is {network}")
+    return Target(family, address.packed, int(length), is_prefix=True)
+
+
+def parse_family(text: str) -> Family:
+    """Read a family's label; ValueError with the ones there are."""
+    try:
+        return Family.from_label(text)
+    except KeyError:
+        known = ", ".join(family.label for family in Family)
+        raise ValueError(f"{text!r} is no family; there are {known}") from None
+
+
+# --- status and neighbors -----------------------------------------------------------------------
+
+
+def status(router: Router, now: float, rss: int) -> Status:
+    """Return the daemon as a whole; `rss` is its resident memory in octets."""
+    settings = router.config.router
+    tables = {family: router.rib.tables[family].stats() for family in Family}
+    sets = router.attrs.stats()
+    return {
+        "version": __version__,
+        "role": settings.role.value,
+        "asn": settings.asn,
+        "router_id": settings.router_id,
+        "uptime_s": round(now - router.started, 3),
+        "rss_bytes": rss,
+        "prefixes": sum(t["prefixes"] for t in tables.values()),
+        "paths": sum(t["paths"] for t in tables.values()),
+        "attribute_sets": sets["sets"],
+        "attribute_bytes": sets["bytes"],
+        "member_sets": router.sets.stats()["sets"],
+        "groups": len(router.groups),
+        "jobs": router.scheduler.jobs,
+        "longest_slice_ms": round(router.loop.longest_slice * 1e3, 3),
+        "slices": [
+            {"up_to_ms": None if bound == float("inf") else bound * 1e3, "slices": count}
+            for bound, count in router.loop.histogram
+        ],
+        "neighbors": {
+            "total": len(router.peers),
+            "established": sum(peer.established for peer in router.peers.values()),
+        },
+        "families": {
+            family.label: {
+                "prefixes": table["prefixes"],
+                "usable": table["usable"],
+                "paths": table["paths"],
+                "dirty": table["dirty"],
+                "changes": table["changes"],
+                "bytes": table["bytes"],
+                "groups": sum(len(view.groups) for view in router.exporter.views[family]),
+            }
+            for family, table in tables.items()
+        },
+    }
+
+
+def neighbor(router: Router, peer: Peer, now: float, *, faults: bool = False) -> Neighbor:
+    """Return one neighbor; with `faults` also its last malformed UPDATEs."""
+    session, ingest, agreed = peer.session, peer.ingest, peer.session.negotiated
+    counters = session.counters
+    families = {
+        family.label: _neighbor_family(router, peer, family) for family in peer.neighbor.families
+    }
+    up = peer.established and peer.up_since is not None
+    found: Neighbor = {
+        "address": peer.address,
+        "asn": peer.asn,
+        "description": peer.description,
+        "type": _TYPES[kind_of(peer.neighbor)],
+        "dynamic": peer.dynamic,
+        "enabled": session.enabled,
+        "state": session.state.label,  # type: ignore[typeddict-item]
+        "uptime_s": round(now - peer.up_since, 3) if up and peer.up_since is not None else 0.0,
+        "state_s": round(max(0.0, now - (counters.last_change or router.started)), 3),
+        "router_id": agreed.peer_router_id if agreed is not None else None,
+        "flaps": counters.flaps,
+        "last_error": session.last_error,
+        "capabilities": list(agreed.peer_capabilities) if agreed is not None else [],
+        "negotiated": _negotiated(agreed),
+        "messages": {
+            "received": _messages(counters.received),
+            "sent": _messages(counters.sent),
+        },
+        "updates": {
+            "announced": getattr(ingest, "announced", 0),
+            "withdrawn": getattr(ingest, "withdrawn", 0),
+            "attribute_discard": getattr(ingest, "discards", 0),
+            "treat_as_withdraw": getattr(ingest, "treat_as_withdraw", 0),
+        },
+        "rejects": {
+            reject_label(reason): count
+            for reason, count in router.rib.reject_counts(peer.slot).items()
+        },
+        "lag_bytes": max((f["lag_bytes"] for f in families.values()), default=0),
+        "families": families,
+    }
+    if faults:
+        found["faults"] = [_fault(*fault) for fault in getattr(ingest, "faults", ())]
+    return found
+
+
+def _neighbor_family(router: Router, peer: Peer, family: Family) -> NeighborFamily:
+    received, accepted, rejected = router.rib.peer_counts(peer.slot, family)
+    member, view = peer.members.get(family), peer.view(family)
+    agreed = peer.session.negotiated
+    eor = getattr(peer.ingest, "eor", (False, False))
+    return {
+        "negotiated": agreed is not None and family in agreed.families,
+        "received": received,
+        "accepted": accepted,
+        "rejected": rejected,
+        "advertised": view.adj.advertised(peer.slot) if view is not None else 0,
+        "end_of_rib": peer.established and bool(eor[family]),
+        "sending": _MEMBER_STATES[member.state] if member is not None else "down",  # type: ignore[typeddict-item]
+        "lag_bytes": member.lag() if member is not None else 0,
+        "resyncs": member.resyncs if member is not None else 0,
+    }
+
+
+def _negotiated(agreed: Any) -> Negotiated | None:
+    if agreed is None:
+        return None
+    return {
+        "hold_time_s": agreed.hold_time,
+        "keepalive_s": agreed.keepalive,
+        "four_octet_as": agreed.four_octet_as,
+        "extended_message": agreed.extended_message,
+        "route_refresh": agreed.route_refresh,
+        "enhanced_route_refresh": agreed.enhanced_route_refresh,
+        "addpath_receive": [family.label for family in sorted(agreed.addpath_receive)],
+        "addpath_send": [family.label for family in sorted(agreed.addpath_send)],
+        "extended_next_hop": [family.label for family in sorted(agreed.extended_next_hop)],
+        "hostname": ".".join(filter(None, (agreed.peer_hostname, agreed.peer_domain))),
+    }
+
+
+def _messages(counts: list[int]) -> Messages:
+    return {
+        "open": counts[MessageType.OPEN],
+        "update": counts[MessageType.UPDATE],
+        "notification": counts[MessageType.NOTIFICATION],
+        "keepalive": counts[MessageType.KEEPALIVE],
+        "route_refresh": counts[MessageType.ROUTE_REFRESH],
+        "total": sum(counts),
+    }
+
+
+def _fault(outcome: int, attribute: int, subcode: int, octets: bytes) -> Fault:
+    return {
+        "outcome": _OUTCOMES[outcome],  # type: ignore[typeddict-item]
+        "attribute": attribute or None,
+        "subcode": subcode,
+        "octets": octets.hex(),
+    }
+
+
+def in_order(peers: Iterable[Peer]) -> list[Peer]:
+    """Return peers by address, IPv4 before IPv6."""
+
+    def order(peer: Peer) -> tuple[int, bytes]:
+        packed = ipaddress.ip_address(peer.address).packed
+        return len(packed), packed
+
+    return sorted(peers, key=order)
+
+
+class PeerWalk(Generic[T]):
+    """Something about every peer, in the order of their addresses."""
+
+    def __init__(self, router: Router, record: Callable[[Peer], T]) -> None:
+        self._router = router
+        self._record = record
+        self._peers: Iterator[Peer] = iter(in_order(router.peers.values()))
+
+    def step(self, spent: Callable[[], bool]) -> list[T] | None:
+        """See Walk."""
+        out: list[T] = []
+        for peer in self._peers:
+            # A dynamic one may have gone since the walk began.
+            if self._router.peers.get(peer.slot) is peer:
+                out.append(self._record(peer))
+            if spent():
+                return out
+        return out or None
+
+
+# --- routes -------------------------------------------------------------------------------------
+
+
+class Glance:
+    """What may be remembered while the loop is held, and no longer: handles get new meanings."""
+
+    def __init__(self, router: Router, now: float) -> None:
+        self.router = router
+        self.now = now
+        self._attributes: dict[int, orjson.Fragment] = {}
+        self._slots: dict[View, frozenset[int]] = {}
+        self._reached: dict[tuple[View, int], list[int]] = {}
+
+    def attributes(self, attrs_h: int) -> Any:
+        """Return an attribute set as JSON, encoded once for all the paths that share it."""
+        found = self._attributes.get(attrs_h)
+        if found is None:
+            encoded = orjson.dumps(attributes_json(self.router.attrs.describe(attrs_h)))
+            found = self._attributes[attrs_h] = orjson.Fragment(encoded)
+        return found
+
+    def reached(self, view: View, set_h: int) -> list[int]:
+        """Return the slots of the view's members that a member set holds."""
+        found = self._reached.get((view, set_h))
+        if found is None:
+            slots = self._slots.get(view)
+            if slots is None:
+                slots = frozenset(m.slot for group in view.groups for m in group.members)
+                self._slots[view] = slots
+            limit = max(slots, default=0) + 1
+            found = [s for s in self.router.sets.members(set_h, limit) if s in slots]
+            self._reached[view, set_h] = found
+        return found
+
+    def advertised(self, family: Family, h: int, raw: list[RawPath]) -> tuple[list[list[int]], int]:
+        """Return for each path the slots that have been sent it, and how many there are in all."""
+        slots: list[list[int]] = [[] for _ in raw]
+        total = 0
+        for view in self.router.exporter.views[family]:
+            start = 0
+            # Entries stand in the order of the paths they came from.
+            for attrs_h, set_h in view.adj.sent(h):
+                reached = self.reached(view, set_h)
+                total += len(reached)
+                i = self._source(view, attrs_h, raw, start)
+                if i is not None:
+                    slots[i] += reached
+                    start = i + 1
+        return slots, total
+
+    def path(self, raw: list[RawPath], i: int, *, members: list[int], names: bool) -> Path:
+        """Return the i-th path of a prefix; `members` have it, and are named if wanted."""
+        slot, path_id, attrs_h, _, _, ticks = raw[i]
+        peer = self.router.peers.get(slot)
+        state, decided_by, reject_reason, why = judge(raw, i)
+        found: Path = {
+            "neighbor": peer.address if peer is not None else None,
+            "asn": peer.asn if peer is not None else 0,
+            "description": peer.description if peer is not None else "",
+            "path_id": path_id,
+            "best": state == "best",
+            "state": state,
+            "decided_by": decided_by,
+            "reject_reason": reject_reason,
+            "why": why,
+            "age_s": self.router.age(ticks, self.now),
+            "attributes": self.attributes(attrs_h),
+            "advertised_to": len(members),
+        }
+        if names:
+            found["members"] = [self.router.peers[s].address for s in sorted(members)]
+        return found
+
+    def route(self, family: Family, h: int, key: Key, *, names: bool) -> Route | None:
+        """Return a prefix with its paths; None where it has none."""
+        raw = self.router.rib.tables[family].paths_of(h)
+        if not raw:
+            return None
+        slots, total = self.advertised(family, h, raw)
+        return {
+            "prefix": prefix_text(key),
+            "family": family.label,
+            "usable": not raw[0][3] & UNUSED,
+            "advertised_to": total,
+            "paths": [self.path(raw, i, members=slots[i], names=names) for i in range(len(raw))],
+        }
+
+    def item(self, prefix: str, raw: list[RawPath], i: int) -> RouteItem:
+        """Return the i-th path of a prefix for a list of many."""
+        slot, path_id, attrs_h, _, _, ticks = raw[i]
+        peer = self.router.peers.get(slot)
+        state, decided_by, reject_reason, why = judge(raw, i)
+        return {
+            "prefix": prefix,
+            "neighbor": peer.address if peer is not None else None,
+            "asn": peer.asn if peer is not None else 0,
+            "path_id": path_id,
+            "state": state,
+            "decided_by": decided_by,
+            "reject_reason": reject_reason,
+            "why": why,
+            "age_s": self.router.age(ticks, self.now),
+            "attributes": self.attributes(attrs_h),
+        }
+
+    def sent_item(self, prefix: str, view: View, attrs_h: int, raw: list[RawPath]) -> RouteItem:
+        """Return what a member has been sent for a prefix, with the path that it came from."""
+        i = self._source(view, attrs_h, raw)
+        if i is not None:
+            found = self.item(prefix, raw, i)
+        else:
+            # The path has gone or changed, and what follows from that is about to be sent.
+            found = {
+                "prefix": prefix,
+                "neighbor": None,
+                "asn": 0,
+                "path_id": 0,
+                "state": "outdated",
+                "decided_by": None,
+                "reject_reason": None,
+                "why": "about to be replaced",
+                "age_s": None,
+                "attributes": {},
+            }
+        found["attributes"] = self.attributes(attrs_h)
+        return found
+
+    def _source(self, view: View, attrs_h: int, raw: list[RawPath], start: int = 0) -> int | None:
+        """Return which usable path from `start` on is sent to a view as this attribute set."""
+        derived = self.router.exporter.rewriter.derived_form
+        for i in range(start, len(raw)):
+            slot, _, path_attrs_h, flags, _, _ = raw[i]
+            if flags & UNUSED:
+                return None
+            if derived(view.adj.program, path_attrs_h, slot) == attrs_h:
+                return i
+        return None
+
+
+def judge(raw: list[RawPath], i: int) -> tuple[PathState, str | None, str | None, str]:
+    """Return state, deciding step, reject reason, and the latter two in words, of a path."""
+    flags, reason = raw[i][3], raw[i][4]
+    if flags & PATH_REJECTED:
+        return "rejected", None, reject_label(reason), reject_words(reason)
+    if flags & PATH_NOT_USABLE:
+        return "unreachable", None, reject_label(reason), reject_words(reason)
+    if i:
+        return "usable", decided_label(reason), None, _DECIDED[Decided(reason)][1]
+    if len(raw) > 1 and not raw[1][3] & UNUSED:
+        step = raw[1][4]
+        return "best", decided_label(step), None, f"best: {_DECIDED[Decided(step)][0]}"
+    return "best", None, None, "best: the only one" if len(raw) == 1 else "best: the only usable"
+
+
+def route(router: Router, target: Target, match: Match, now: float, *, names: bool) -> list[Route]:
+    """Return what is there for an address or a prefix: exactly it, or its longest match.
+
+    The longest match is the longest prefix with a usable path, because that is what a router would
+    use; longer ones without come before it, because they are what one wonders about.
+    """
+    glance = Glance(router, now)
+    trie = router.rib.tables[target.family].trie
+    if match == "exact":
+        h = trie.get(target.addr, target.plen)
+        found = glance.route(target.family, h, (target.addr, target.plen), names=names)
+        return [found] if found is not None else []
+    routes: list[Route] = []
+    plen = target.plen
+    while plen >= 0:
+        h = trie.match(target.addr, plen)
+        if h == 0:
+            break
+        key = trie.key(h)
+        found = glance.route(target.family, h, key, names=names)
+        if found is not None:
+            routes.append(found)
+            if found["usable"]:
+                break
+        plen = key[1] - 1
+    return routes
+
+
+class LongerWalk:
+    """A prefix and all more specific ones, each with its paths."""
+
+    def __init__(self, router: Router, target: Target, *, names: bool) -> None:
+        self._router = router
+        self._family = target.family
+        self._below = (target.addr, target.plen)
+        self._after: Key | None = None
+        self._names = names
+
+    def step(self, spent: Callable[[], bool]) -> list[Route] | None:
+        """See Walk."""
+        glance = Glance(self._router, self._router.now())
+        trie = self._router.rib.tables[self._family].trie
+        out: list[Route] = []
+        while True:
+            handles = trie.below(*self._below, self._after, BATCH)
+            for h in handles:
+                self._after = key = trie.key(h)
+                found = glance.route(self._family, h, key, names=self._names)
+                if found is not None:
+                    out.append(found)
+                if spent():
+                    return out
+            if len(handles) < BATCH:
+                return out or None
+
+
+class RoutesWalk:
+    """Paths of many prefixes, by neighbor and by what became of them.
+
+    `after` is the prefix to go on behind. With `limit` the walk ends with the prefix at which so
+    many paths are reached, so that the last prefix received is where to go on.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        view: RoutesView,
+        *,
+        peer: Peer | None = None,
+        families: Iterable[Family] = Family,
+        below: Target | None = None,
+        after: Target | None = None,
+        limit: int | None = None,
+    ) -> None:
+        if view == "advertised" and peer is None:
+            raise ValueError("view=advertised needs a neighbor")
+        self._router = router
+        self._view = view
+        self._peer = peer
+        self._left = limit
+        self._families = [f for f in families if below is None or f is below.family]
+        self._below = (below.addr, below.plen) if below is not None else None
+        self._after: Key | None = None
+        if after is not None:
+            self._families = [f for f in self._families if f >= after.family]
+            if self._families and self._families[0] is after.family:
+                self._after = (after.addr, after.plen)
+
+    def step(self, spent: Callable[[], bool]) -> list[RouteItem] | None:
+        """See Walk."""
+        glance = Glance(self._router, self._router.now())
+        out: list[RouteItem] = []
+        while self._families and self._left != 0:
+            family = self._families[0]
+            trie = self._router.rib.tables[family].trie
+            below = self._below or (bytes(trie.width), 0)
+            handles = trie.below(*below, self._after, BATCH)
+            for h in handles:
+                self._after = key = trie.key(h)
+                found = self._items(glance, family, h, key)
+                out += found
+                if self._left is not None:
+                    self._left = max(0, self._left - len(found))
+                    if self._left == 0:
+                        return out
+                if spent():
+                    return out
+            if len(handles) < BATCH:
+                self._families.pop(0)
+                self._after = None
+        return out or None
+
+    def _items(self, glance: Glance, family: Family, h: int, key: Key) -> list[RouteItem]:
+        table, peer, view = self._router.rib.tables[family], self._peer, self._view
+        if view == "advertised":
+            assert peer is not None
+            sender = peer.view(family)
+            sent = sender.adj.sent_to(h, peer.slot) if sender is not None else 0
+            if sender is None or not sent:
+                return []
+            return [glance.sent_item(prefix_text(key), sender, sent, table.paths_of(h))]
+        raw: list[RawPath] = table.paths_of(h)
+        chosen = []
+        for i, (slot, _, _, flags, _, _) in enumerate(raw):
+            if peer is not None and slot != peer.slot:
+                continue
+            unused = flags & UNUSED
+            if (
+                view == "received"
+                or (view == "rejected" and flags & PATH_REJECTED)
+                or (view == "accepted" and not flags & PATH_REJECTED)
+                or (view == "best" and i == 0 and not unused)
+            ):
+                chosen.append(i)
+        if not chosen:
+            return []
+        prefix = prefix_text(key)
+        return [glance.item(prefix, raw, i) for i in chosen]

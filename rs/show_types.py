@@ -1,0 +1,285 @@
+"""The shapes of what the API answers, as typed dictionaries.
+
+They are the one source for three things: mypy holds `show` to them, `openapi` describes them to
+others (`Annotated` texts become descriptions), and tests compare real answers with that
+description. Names that end in `_s`, `_ms` and `_bytes` give the unit; a `family` is a label such as
+`ipv4-unicast`, and keys of `families` are such labels.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+StateName = Literal["Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"]
+"""RFC 4271 8.2.2."""
+NeighborType = Literal["rs-client", "ebgp", "ibgp", "rr-client"]
+PathState = Literal["best", "usable", "unreachable", "rejected"]
+Match = Literal["longest", "exact", "longer"]
+RoutesView = Literal["best", "received", "accepted", "rejected", "advertised"]
+MemberState = Literal["walk", "live", "resync", "down"]
+
+
+class Error(TypedDict):
+    """What went wrong."""
+
+    error: Annotated[str, "in words, for the operator"]
+
+
+class Ok(TypedDict):
+    """An action was carried out."""
+
+    ok: Annotated[str, "what was done, in words"]
+
+
+# --- status -----------------------------------------------------------------------------------
+
+
+class NeighborTotals(TypedDict):
+    """Neighbors by what they are up to."""
+
+    total: int
+    established: int
+
+
+class TableStatus(TypedDict):
+    """One family's table."""
+
+    prefixes: Annotated[int, "prefixes with any path, rejected ones included"]
+    usable: Annotated[int, "prefixes with a best path"]
+    paths: Annotated[int, "paths of all neighbors, rejected ones included"]
+    dirty: Annotated[int, "changed prefixes that wait for their evaluation"]
+    changes: Annotated[int, "updates and withdrawals that changed something, since the start"]
+    bytes: Annotated[int, "memory of the table"]
+    groups: Annotated[int, "groups of neighbors that are sent the same bytes"]
+
+
+class SliceBucket(TypedDict):
+    """Slices of work by how long they held the loop."""
+
+    up_to_ms: Annotated[float | None, "upper bound; null for the rest"]
+    slices: int
+
+
+class Status(TypedDict):
+    """The daemon as a whole."""
+
+    version: str
+    role: Literal["route-server", "route-reflector"]
+    asn: int
+    router_id: str
+    uptime_s: float
+    rss_bytes: Annotated[int, "resident memory of the process"]
+    prefixes: Annotated[int, "of all families"]
+    paths: Annotated[int, "of all families"]
+    attribute_sets: Annotated[int, "distinct attribute sets in use"]
+    attribute_bytes: Annotated[int, "memory of the attribute sets"]
+    member_sets: Annotated[int, "distinct sets of neighbors that routes go to"]
+    groups: Annotated[int, "groups of neighbors that are sent the same bytes"]
+    jobs: Annotated[int, "long jobs not finished, such as the paths of a lost neighbor"]
+    longest_slice_ms: Annotated[float, "longest time that a slice of work held the loop"]
+    slices: list[SliceBucket]
+    neighbors: NeighborTotals
+    families: dict[str, TableStatus]
+
+
+# --- neighbors --------------------------------------------------------------------------------
+
+
+class NeighborFamily(TypedDict):
+    """One family of one neighbor."""
+
+    negotiated: Annotated[bool, "agreed on in the present session"]
+    received: Annotated[int, "paths in the Adj-RIB-In, rejected ones included"]
+    accepted: int
+    rejected: int
+    advertised: Annotated[int, "prefixes that the neighbor has, or is being sent"]
+    end_of_rib: Annotated[bool, "the neighbor has sent its End-of-RIB (RFC 4724)"]
+    sending: Annotated[MemberState, "walk: the whole table; resync: fell behind; live: changes"]
+    lag_bytes: Annotated[int, "of the group's log not sent yet, what is for others included"]
+    resyncs: Annotated[int, "times it fell behind in this session"]
+
+
+class Messages(TypedDict):
+    """Messages by type."""
+
+    open: int
+    update: int
+    notification: int
+    keepalive: int
+    route_refresh: int
+    total: int
+
+
+class MessageCounts(TypedDict):
+    """Messages of all sessions since the start."""
+
+    received: Messages
+    sent: Messages
+
+
+class Updates(TypedDict):
+    """What the UPDATEs of the present or last session held."""
+
+    announced: Annotated[int, "NLRI"]
+    withdrawn: Annotated[int, "NLRI"]
+    attribute_discard: Annotated[int, "UPDATEs with an attribute discarded (RFC 7606)"]
+    treat_as_withdraw: Annotated[int, "UPDATEs whose routes were withdrawn (RFC 7606)"]
+
+
+class Negotiated(TypedDict):
+    """What both sides agreed on."""
+
+    hold_time_s: int
+    keepalive_s: float
+    four_octet_as: bool
+    extended_message: bool
+    route_refresh: bool
+    enhanced_route_refresh: bool
+    addpath_receive: Annotated[list[str], "families"]
+    addpath_send: Annotated[list[str], "families"]
+    extended_next_hop: Annotated[list[str], "families"]
+    hostname: Annotated[str, "from the neighbor's FQDN capability"]
+
+
+class Fault(TypedDict):
+    """A malformed UPDATE."""
+
+    outcome: Literal["attribute-discard", "treat-as-withdraw", "session-reset"]
+    attribute: Annotated[int | None, "attribute type at fault"]
+    subcode: Annotated[int, "UPDATE Message Error subcode (RFC 4271 6.3), 0 for none"]
+    octets: Annotated[str, "the message's body in hexadecimal, at most its first 4,096 octets"]
+
+
+class Neighbor(TypedDict):
+    """One neighbor, configured or come from a range."""
+
+    address: str
+    asn: Annotated[int, "0 while a range leaves it open"]
+    description: str
+    type: NeighborType
+    dynamic: Annotated[bool, "come from a range"]
+    enabled: bool
+    state: StateName
+    uptime_s: Annotated[float, "of the present session; 0 without one"]
+    state_s: Annotated[float, "time in the present state"]
+    router_id: Annotated[str | None, "BGP Identifier of the present session"]
+    flaps: Annotated[int, "times that an established session went down"]
+    last_error: Annotated[str, "why the last session ended or could not begin; may be empty"]
+    capabilities: Annotated[list[str], "as sent by the neighbor, in words"]
+    negotiated: Annotated[Negotiated | None, "null without a session"]
+    messages: MessageCounts
+    updates: Updates
+    rejects: Annotated[dict[str, int], "rejected paths by reason"]
+    lag_bytes: Annotated[int, "the largest of its families"]
+    families: dict[str, NeighborFamily]
+    faults: NotRequired[Annotated[list[Fault], "the last malformed UPDATEs; one neighbor only"]]
+
+
+# --- routes -----------------------------------------------------------------------------------
+
+
+class Aggregator(TypedDict):
+    """Who formed an aggregate."""
+
+    asn: int
+    address: str
+
+
+class UnknownAttribute(TypedDict):
+    """An attribute that is carried and not understood."""
+
+    flags: int
+    type: int
+    value: Annotated[str, "hexadecimal"]
+
+
+class Segment(TypedDict):
+    """A part of an AS path that is no plain sequence."""
+
+    type: Literal["set", "confed-sequence", "confed-set"]
+    asns: list[int]
+
+
+class Attributes(TypedDict, total=False):
+    """The path attributes that are there."""
+
+    origin: Literal["IGP", "EGP", "incomplete"]
+    as_path: Annotated[list[int | Segment], "AS numbers, leftmost first"]
+    next_hop: str
+    link_local: Annotated[str, "link-local next hop beside a global one"]
+    med: int
+    local_pref: int
+    atomic_aggregate: bool
+    aggregator: Aggregator
+    communities: Annotated[list[str], "as `64500:1`"]
+    ext_communities: Annotated[list[str], "as `rt:64500:1`, or 16 hexadecimal digits"]
+    large_communities: Annotated[list[str], "as `64500:1:2`"]
+    originator_id: str
+    cluster_list: list[str]
+    otc: Annotated[int, "Only to Customer (RFC 9234)"]
+    aigp: Annotated[int, "accumulated metric (RFC 7311)"]
+    unknown: list[UnknownAttribute]
+
+
+class Path(TypedDict):
+    """One neighbor's offer for a prefix."""
+
+    neighbor: Annotated[str | None, "address; null while a removed neighbor's paths go"]
+    asn: int
+    description: str
+    path_id: Annotated[int, "as received (RFC 7911); 0 without ADD-PATH"]
+    best: bool
+    state: PathState
+    decided_by: Annotated[
+        str | None,
+        "step of the decision process that put it behind the path before it; for the best path "
+        "the step that put the next one behind it; null where there was nothing to decide",
+    ]
+    reject_reason: Annotated[str | None, "null unless rejected or unreachable"]
+    why: Annotated[str, "the same in words"]
+    age_s: Annotated[float, "since it was received"]
+    attributes: Attributes
+    advertised_to: Annotated[int, "neighbors that have this path"]
+    members: NotRequired[Annotated[list[str], "their addresses, if asked for"]]
+
+
+class Route(TypedDict):
+    """A prefix with all its paths, best first."""
+
+    prefix: str
+    family: str
+    usable: Annotated[bool, "it has a best path"]
+    advertised_to: Annotated[int, "neighbors that have the prefix by any path"]
+    paths: list[Path]
+
+
+class RouteAnswer(TypedDict):
+    """What was found for an address or a prefix."""
+
+    query: str
+    match: Match
+    routes: Annotated[
+        list[Route],
+        "longest: from the longest match on, up to the first with a usable path; may be empty",
+    ]
+
+
+class RouteItem(TypedDict):
+    """One path, in a list of many."""
+
+    prefix: str
+    neighbor: Annotated[str | None, "from whom it was received; null where that is not known"]
+    asn: int
+    path_id: int
+    state: Annotated[
+        PathState | Literal["outdated"],
+        "of the path as received; `outdated` if it has gone since it was advertised",
+    ]
+    decided_by: str | None
+    reject_reason: str | None
+    why: str
+    age_s: Annotated[float | None, "since it was received; null if outdated"]
+    attributes: Annotated[Attributes, "as received, or as advertised"]
+
+
+JsonSchema = dict[str, Any]
