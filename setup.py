@@ -1,6 +1,7 @@
 """Extension modules only; every other fact about the project is in pyproject.toml."""
 
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -30,12 +31,19 @@ elif MODE == "trace":  # coverage.py over .pyx
     DIRECTIVES["linetrace"] = True
     MACROS += [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
 elif MODE == "asan":
-    CFLAGS += ["-O1", "-g3", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
+    CFLAGS += ["-O1", "-g1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
     LDFLAGS += ["-fsanitize=address,undefined"]
 else:
     raise SystemExit(f"RS_BUILD={MODE!r}: want release, debug, trace or asan")
 
 FASTPATH = Path("rs/_fastpath")
+
+# The mode of the .so files beside the sources; empty while they may be of two. Compilers look at
+# times only, so that without it a change of mode would leave the old objects.
+STAMP = Path(".build-mode")
+force = not STAMP.exists() or STAMP.read_text().strip() != MODE
+if force:
+    STAMP.write_text("")
 
 setup(
     ext_modules=cythonize(
@@ -51,7 +59,9 @@ setup(
         ],
         compiler_directives=DIRECTIVES,
         annotate=True,  # rs/_fastpath/*.html, read by tests/test_source.py
-        # A wheel built in another mode must not reuse this mode's objects.
-        force=MODE != "release",
-    )
+        force=force,
+    ),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )
+if "--inplace" in sys.argv:
+    STAMP.write_text(MODE + "\n")
