@@ -71,7 +71,8 @@ clean:
 # --- build
 
 build: .build-mode
-	@test -e $(BIN)/rs || $(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@test -e $(BIN)/rs || $(PY) -m pip install --quiet --no-deps --no-build-isolation --editable . \
+	  >build/log 2>&1 || { cat build/log; exit 1; }
 
 # The mode of the last build, written by setup.py; another mode builds everything again.
 ifneq ($(shell cat .build-mode 2>/dev/null),$(MODE))
