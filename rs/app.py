@@ -1,7 +1,7 @@
 """The daemon: configuration, router, transport and API put together on one event loop.
 
 In: the path of a configuration file and signals. Out: exit by return. SIGTERM and SIGINT end it
-cleanly: sessions get a Cease, and what can be sent is sent.
+cleanly: sessions get a Cease, and what can be sent is sent. SIGHUP reads the configuration again.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from rs import __version__
+from rs import __version__, reload
 from rs.configfile import load_config
+from rs.errors import ConfigError, RsError
 from rs.router import Router
 from rs.transport import Transport
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rs.config import Config
+    from rs.config import Api, Config
 
 SHUTDOWN_TIME = 2.0
 """Seconds that sessions get to take their NOTIFICATION."""
@@ -73,19 +74,43 @@ class Daemon:
     async def start(self) -> None:
         """Listen, serve the API, start the sessions; RsError when a place to listen is taken."""
         self.transport.listen()
-        api = self.config.api
+        await self._serve(self.config.api)
+        self.router.reload = self.reload
+        self.transport.start()
+
+    async def reload(self) -> str:
+        """Read the configuration again and apply what differs; return what was done.
+
+        ConfigError if it has faults, and then nothing has changed.
+        """
+        config = load_config(self.config.path)
+        for warning in config.warnings:
+            log.warning("%s", warning)
+        if config.router.listen != self.config.router.listen:
+            self.transport.relisten(config)
+        done = reload.apply(self.router, config)
+        self.transport.settle()
+        if config.api != self.config.api:
+            await self._serve(config.api)
+        self.config = config
+        return str(done)
+
+    async def _serve(self, api: Api) -> None:
+        """Serve the API where the configuration says, and nowhere else any more."""
+        if self._api is not None:
+            await self._api.aclose()
+            self._api = None
         if api.listen is not None or api.socket is not None:
             from rs.api import serve  # noqa: PLC0415 - the HTTP library only where it is wanted
 
             self._api = contextlib.AsyncExitStack()
             await self._api.enter_async_context(serve(self.router, api))
-        self.transport.start()
 
     async def stop(self, communication: str = "") -> None:
         """End the sessions, wait until they are gone or SHUTDOWN_TIME is over, close everything."""
         self.transport.stop(communication)
         deadline = time.monotonic() + SHUTDOWN_TIME
-        while self.transport.busy and time.monotonic() < deadline:
+        while self.transport.busy and time.monotonic() < deadline:  # noqa: ASYNC110 - rare, short
             await asyncio.sleep(0.02)
         self.transport.close()
         if self._api is not None:
@@ -98,6 +123,14 @@ async def _main(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     daemon = Daemon(config)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def on_hangup() -> None:
+        task = loop.create_task(_reload(daemon))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
     try:
         await daemon.start()
         router = config.router
@@ -117,6 +150,18 @@ async def _main(config: Config) -> None:
         log.info("stopping")
     finally:
         await daemon.stop("rs is stopping")
+
+
+async def _reload(daemon: Daemon) -> None:
+    """Answer SIGHUP: a configuration with faults is reported, and the old one goes on."""
+    try:
+        log.info("configuration read again: %s", await daemon.reload())
+    except ConfigError as error:
+        for problem in error.problems:
+            log.error("%s", problem)
+        log.error("the configuration has faults; the old one goes on")
+    except RsError as error:
+        log.error("%s; the old configuration goes on", error)
 
 
 def run(path: Path, *, log_level: str = "info", log_json: bool = False) -> None:

@@ -72,6 +72,20 @@ class Groups:
 
     def join(self, slot: int, view_key: ViewKey, group_key: GroupKey) -> Member:
         """Add a peer; it gets the table, then every change."""
+        member = self._group(view_key, group_key).join(slot)
+        self._keys[member] = (view_key, group_key)
+        return member
+
+    def move(self, member: Member, view_key: ViewKey, group_key: GroupKey) -> Member:
+        """Return a place for a peer in another group, where it is brought to what it is due now.
+
+        The old member must leave afterwards, and left() be called for it.
+        """
+        new = self._group(view_key, group_key).join_all(member.slot)
+        self._keys[new] = (view_key, group_key)
+        return new
+
+    def _group(self, view_key: ViewKey, group_key: GroupKey) -> Group:
         view = self._views.get(view_key) or self._make_view(view_key)
         group = self._groups.get((view_key, group_key))
         if group is None:
@@ -86,9 +100,7 @@ class Groups:
             group = Group(view.adj, encoder)
             view.groups.append(group)
             self._groups[view_key, group_key] = group
-        member = group.join(slot)
-        self._keys[member] = (view_key, group_key)
-        return member
+        return group
 
     def left(self, member: Member) -> None:
         """Forget a member that has left; the last one takes group and view with it."""

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from rs.fsm import State
 from rs.iana import AddPathMode, Family
-from rs.messages import encode_route_refresh
-from rs.messages import RouteRefresh
+from rs.messages import RouteRefresh, encode_route_refresh
 from rs.session import Session, SessionConfig
 
 if TYPE_CHECKING:
@@ -101,6 +100,10 @@ class Peer:
         self.neighbor = neighbor
         self.address = address
         self.dynamic = dynamic
+        self.origin = neighbor.name
+        """Name of the neighbor or range in the configuration."""
+        self.retired = False
+        """No longer configured; it goes when its paths have."""
         self.session = Session(
             session_config(neighbor), rng, lambda conn, agreed: on_up(self, conn, agreed)
         )
@@ -133,6 +136,11 @@ class Peer:
     def established(self) -> bool:
         """Whether its session is up."""
         return self.session.state is State.ESTABLISHED
+
+    def use(self, neighbor: Neighbor) -> None:
+        """Take a changed configuration; what is said in the OPEN waits for the next session."""
+        self.neighbor = neighbor
+        self.session.reconfigure(session_config(neighbor))
 
     @property
     def groups(self) -> Groups | None:

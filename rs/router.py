@@ -28,7 +28,7 @@ from rs.prefixset import NeighborIndex, NextHopMetrics
 from rs.scheduler import LoopStats, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Awaitable, Callable, Hashable, Iterator
 
     from rs._fastpath.outbox import Outbox
     from rs.capabilities import Negotiated
@@ -123,6 +123,8 @@ class Router:
         self._membership_jobs = 0
         self.on_wake: Callable[[], None] = lambda: None
         """Called when there is new work for the scheduler; the transport sets it."""
+        self.reload: Callable[[], Awaitable[str]] | None = None
+        """Reads the configuration file again, as SIGHUP does; the daemon sets it."""
         for neighbor in config.neighbors:
             if not neighbor.is_range:
                 self._add_peer(neighbor, str(neighbor.address))
@@ -162,7 +164,7 @@ class Router:
             return None, "no neighbor has this address"
         if not neighbor.enabled:
             return None, f"the range {neighbor.range} is not enabled"
-        used = sum(1 for p in self.peers.values() if p.dynamic and p.neighbor.range == neighbor.range)
+        used = sum(p.dynamic and p.origin == neighbor.name for p in self.peers.values())
         if used >= neighbor.max_peers:
             return None, f"the range {neighbor.range} has its {used} neighbors (max_peers)"
         peer = self._add_peer(neighbor, address, dynamic=True)
@@ -210,17 +212,25 @@ class Router:
     def forget(self, peer: Peer) -> None:
         """Drop a dynamic peer whose session has ended, when its paths have gone."""
         if peer.dynamic and self.peers.get(peer.slot) is peer and not peer.established:
-            self.scheduler.add(self._forget(peer))
-            self.on_wake()
+            self.retire(peer)
+
+    def retire(self, peer: Peer) -> None:
+        """Drop a peer, stopped already, when its paths have gone; its address is free at once."""
+        if peer.retired:
+            return
+        peer.retired = True
+        if self._by_address.get(peer.address) is peer:
+            del self._by_address[peer.address]
+        self.scheduler.add(self._forget(peer))
+        self.on_wake()
 
     def _forget(self, peer: Peer) -> Iterator[bool]:
-        while peer.slot in self._purging:
+        # One round first: the transport is about to carry out what the session wants.
+        yield True
+        while peer.slot in self._purging or peer.conn is not None:
             yield False
-        if self.peers.get(peer.slot) is not peer or peer.established:
-            return
         del self.peers[peer.slot]
-        del self._by_address[peer.address]
-        if peer.ups:
+        if peer.ups or not peer.dynamic:
             self.rib.remove_peer(peer.slot)
             yield from self._membership()
         self._free_slots.append(peer.slot)
@@ -290,18 +300,20 @@ class Router:
 
     def _join_now(self, peer: Peer, conn: Conn, agreed: Negotiated) -> None:
         neighbor = peer.neighbor
-        kind = kind_of(neighbor)
         peer._groups = self.groups  # noqa: SLF001
         for family in agreed.families:
-            key = ViewKey(
-                family=family,
-                kind=kind,
-                next_hop=self._own_next_hop(neighbor, conn, family),
-                honor_well_known=neighbor.honor_well_known,
-            )
+            key = self._view_key(neighbor, conn, family)
             member = self.groups.join(peer.slot, key, GroupKey.of(agreed, family))
             peer.members[family] = member
             conn.outbox.attach(member, end_of_rib(family))
+
+    def _view_key(self, neighbor: Neighbor, conn: Conn, family: Family) -> ViewKey:
+        return ViewKey(
+            family=family,
+            kind=kind_of(neighbor),
+            next_hop=self._own_next_hop(neighbor, conn, family),
+            honor_well_known=neighbor.honor_well_known,
+        )
 
     def _own_next_hop(self, neighbor: Neighbor, conn: Conn, family: Family) -> str | None:
         """Our address towards a neighbor whose routes get us as next hop; None where they do not.
@@ -394,12 +406,70 @@ class Router:
         finally:
             self._membership_jobs -= 1
 
+    def renew_membership(self) -> None:
+        """Have attribute sets compiled anew because neighbors have come or gone."""
+        self.scheduler.add(self._membership())
+
     def _reevaluate(self, *, rank: bool = False) -> Iterator[bool]:
         for table in self.rib.tables:
             at = 1
             while at:
                 at = table.mark_all(at, PURGE_STEP, rank)
                 yield True
+
+    # --- a new configuration, see reload.py
+
+    def use_config(self, config: Config) -> None:
+        """Make a configuration the one that new connections are judged by."""
+        self.config = config
+        self._index = NeighborIndex(config.neighbors)
+
+    def add(self, neighbor: Neighbor) -> None:
+        """Add a configured neighbor and start it."""
+        peer = self._add_peer(neighbor, str(neighbor.address))
+        if neighbor.enabled:
+            peer.session.start(self.now())
+
+    def use_decision(self, config: Config) -> None:
+        """Take over [router] and [[igp]] as far as sessions do not depend on it; rank anew."""
+        settings = config.router
+        self.rib.set_options(
+            med_always=settings.med is MedRule.ALWAYS,
+            med_deterministic=settings.deterministic_med,
+            prefer_oldest=settings.prefer_oldest,
+        )
+        metrics = NextHopMetrics(config.igp)
+        self.attrs.set_metrics(metrics.find if config.igp is not None else None)
+        communities = settings.control_communities and settings.is_route_server
+        if communities != self.control.communities:
+            self.control.communities = communities
+            self.scheduler.add(self._membership())
+        self.scheduler.add(self._reevaluate(rank=True))
+
+    def recheck(self, peer: Peer) -> None:
+        """Judge a peer's paths again, in place."""
+        self.scheduler.add(self._recheck(peer))
+
+    def _recheck(self, peer: Peer) -> Iterator[bool]:
+        for table in self.rib.tables:
+            at = 1
+            while at:
+                at = table.recheck_step([peer.slot], at, PURGE_STEP)
+                yield True
+
+    def rejoin(self, peer: Peer) -> None:
+        """Move an established peer to the groups that its changed configuration asks for."""
+        agreed = peer.session.negotiated
+        conn: Conn | None = peer.conn  # type: ignore[assignment]
+        if conn is None or agreed is None or not peer.established:
+            return
+        for family, old in list(peer.members.items()):
+            key = self._view_key(peer.neighbor, conn, family)
+            member = self.groups.move(old, key, GroupKey.of(agreed, family))
+            peer.members[family] = member
+            conn.outbox.replace(old, member)
+            old.leave()
+            self.groups.left(old)
 
     # --- operator
 

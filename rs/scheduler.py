@@ -30,8 +30,7 @@ class LoopStats:
     def note(self, seconds: float) -> None:
         """Take note of a slice."""
         self.total += seconds
-        if seconds > self.longest_slice:
-            self.longest_slice = seconds
+        self.longest_slice = max(self.longest_slice, seconds)
         for i, bound in enumerate(self.BOUNDS):
             if seconds <= bound:
                 self.counts[i] += 1

@@ -156,6 +156,11 @@ class Session:
         """Started, and not stopped since."""
         return self._enabled
 
+    def reconfigure(self, config: SessionConfig) -> None:
+        """Use another configuration from the next connection on; timers that run are kept."""
+        self.config = config
+        self._context.config = config
+
     def _furthest(self) -> Machine:
         second = self._second
         if second is not None and second.state > self._primary.state:

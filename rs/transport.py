@@ -27,8 +27,10 @@ from rs.session import Close, Connect, Down, Log, RefreshReceived, Send, Up
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterable
 
-    from rs.config import Neighbor
+    from rs.config import Config, Neighbor
+    from rs.configvalues import Endpoint
     from rs.peer import Peer
     from rs.router import Router
 
@@ -102,7 +104,7 @@ class Transport:
     def __init__(self, router: Router, loop: asyncio.AbstractEventLoop) -> None:
         self.router = router
         self.loop = loop
-        self._listeners: list[socket.socket] = []
+        self._listeners: dict[Endpoint, socket.socket] = {}
         self._buffer = bytearray(READ_LEN)
         self._view = memoryview(self._buffer)
         self._connections: set[Connection] = set()
@@ -120,16 +122,41 @@ class Transport:
 
     def listen(self) -> None:
         """Open every listening socket; RsError names the one that cannot be had, and why."""
-        for endpoint in self.router.config.router.listen:
+        self._open_listeners(self.router.config, self.router.config.router.listen)
+
+    def relisten(self, config: Config) -> None:
+        """Change the listening sockets to those of another configuration; RsError as in listen."""
+        wanted = set(config.router.listen)
+        self._open_listeners(config, [e for e in config.router.listen if e not in self._listeners])
+        for endpoint in [e for e in self._listeners if e not in wanted]:
+            self._close_listener(endpoint)
+
+    def _open_listeners(self, config: Config, endpoints: Iterable[Endpoint]) -> None:
+        for endpoint in endpoints:
             try:
                 sock = sockopts.listener(endpoint.host, endpoint.port)
             except OSError as error:
                 raise RsError(_why_not(str(endpoint), endpoint.port, error)) from error
-            self._listeners.append(sock)
-            for neighbor in self.router.config.neighbors:
+            self._listeners[endpoint] = sock
+            self.loop.add_reader(sock.fileno(), self._on_accept, sock)
+        self._set_passwords(config)
+
+    def _set_passwords(self, config: Config) -> None:
+        for neighbor in config.neighbors:
+            for sock in self._listeners.values():
                 if neighbor.password and neighbor.is_ipv6 is (sock.family == socket.AF_INET6):
                     self._set_md5(sock, neighbor)
-            self.loop.add_reader(sock.fileno(), self._on_accept, sock)
+
+    def _close_listener(self, endpoint: Endpoint) -> None:
+        sock = self._listeners.pop(endpoint)
+        self.loop.remove_reader(sock.fileno())
+        sock.close()
+
+    def settle(self) -> None:
+        """Carry out what sessions want after the router has been given another configuration."""
+        self._set_passwords(self.router.config)
+        for peer in list(self.router.peers.values()):
+            self._after(peer)
 
     def _set_md5(self, sock: socket.socket, neighbor: Neighbor) -> None:
         try:
@@ -143,7 +170,7 @@ class Transport:
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Where it listens, as the kernel tells: (host, port)."""
-        return [sock.getsockname()[:2] for sock in self._listeners]
+        return [sock.getsockname()[:2] for sock in self._listeners.values()]
 
     def start(self) -> None:
         """Start every session."""
@@ -154,10 +181,8 @@ class Transport:
 
     def stop(self, communication: str = "") -> None:
         """End every session with a NOTIFICATION and close the listening sockets."""
-        for sock in self._listeners:
-            self.loop.remove_reader(sock.fileno())
-            sock.close()
-        self._listeners.clear()
+        for endpoint in list(self._listeners):
+            self._close_listener(endpoint)
         self.router.stop(communication)
         for peer in list(self.router.peers.values()):
             self._after(peer)
@@ -285,8 +310,10 @@ class Transport:
             self.router.forget(conn.peer)
 
     def _close(self, conn: Connection) -> None:
-        """Close a connection after what is queued; read on for a while, or the peer may be reset
-        before it has read our NOTIFICATION."""
+        """Close a connection after what is queued, and read on for a while.
+
+        Otherwise the kernel may reset it before the peer has read our NOTIFICATION.
+        """
         if conn not in self._connections or conn.closing:
             return
         conn.outbox.send()
@@ -462,10 +489,11 @@ class Transport:
             agreed = peer.session.negotiated
             limit = peer.neighbor.send_hold_for(agreed.hold_time) if agreed is not None else 0
             if limit and now - conn.progress > limit:
-                peer.session.notify(
-                    now, NotifyCode.SEND_HOLD_TIMER_EXPIRED, 0, reason=f"nothing read for {limit:.0f} s"
-                )
+                reason = f"nothing read for {limit:.0f} s"
+                peer.session.notify(now, NotifyCode.SEND_HOLD_TIMER_EXPIRED, 0, reason=reason)
+                # It reads nothing, so there is nothing to wait for.
                 self._after(peer)
+                self._drop(conn)
         self.loop.call_later(HOUSEKEEPING, self._housekeeping)
 
 
@@ -475,8 +503,8 @@ def _why_not(where: str, port: int, error: OSError) -> str:
         return f"router.listen: {where}: the port is in use by another process"
     if error.errno == errno.EACCES:
         return (
-            f"router.listen: {where}: no permission for port {port}: run with CAP_NET_BIND_SERVICE, "
-            f"as the systemd unit does, or use a port above 1023"
+            f"router.listen: {where}: no permission for port {port}: run with "
+            f"CAP_NET_BIND_SERVICE, as the systemd unit does, or use a port above 1023"
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return f"router.listen: {where}: this machine has no such address"

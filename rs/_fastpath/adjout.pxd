@@ -37,6 +37,7 @@ cdef class AdjOut:
     cdef int evaluate(self, uint32_t h) except -1
     cdef int store(self, uint32_t h) except -1
     cdef int drop_fresh(self) except -1
+    cdef entry_t *present(self, uint32_t h, uint32_t *n) except? NULL
     cdef entry_t *get(self, uint32_t h, uint32_t *n) noexcept nogil
     cdef int _fresh(self, uint32_t attrs_h, uint32_t set_h) except -1
     cdef int _count(self, uint32_t set_h, int by) except -1

@@ -84,6 +84,15 @@ cdef class AdjOut:
         n[0] = 1
         return e
 
+    cdef entry_t *present(self, uint32_t h, uint32_t *n) except? NULL:
+        """As get(); a new Adj-RIB-Out is filled prefix by prefix as its first members read it."""
+        cdef entry_t *e = self.get(h, n)
+        if n[0] == 0 and self.table.dests[h].n_paths:
+            self.evaluate(h)
+            self.store(h)
+            e = self.get(h, n)
+        return e
+
     cdef int _fresh(self, uint32_t attrs_h, uint32_t set_h) except -1:
         cdef entry_t *p
         if self.n_fresh == self.fresh_cap:

@@ -53,7 +53,7 @@ cdef class Member:
     cdef int _end_resync(self) except -1
     cdef int _note_message(self, const uint8_t *m) except -1
     cdef int _note_span(self, const uint8_t *p, uint32_t n) except -1
-    cdef uint32_t _present(self, uint32_t h) noexcept
+    cdef uint32_t _present(self, uint32_t h) except? 0xFFFFFFFF
 
 cdef class Group:
     """Peers with equal export program and equal encoding; owns the log and the walk."""

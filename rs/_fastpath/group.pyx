@@ -271,10 +271,10 @@ cdef class Member:
         self.group._drain(self.private, True)
         return 1
 
-    cdef uint32_t _present(self, uint32_t h) noexcept:
+    cdef uint32_t _present(self, uint32_t h) except? 0xFFFFFFFF:
         """What this member is due for a prefix now; 0 = nothing, a withdrawal."""
         cdef uint32_t n, i
-        cdef entry_t *e = self.group.adj.get(h, &n)
+        cdef entry_t *e = self.group.adj.present(h, &n)
         for i in range(n):
             if self.group.log.sets.has(e[i].set_h, self.slot):
                 return e[i].attrs_h
@@ -424,12 +424,7 @@ cdef class Group:
                 break
             seen += 1
             if self.table.trie.plens[h] != 255:
-                e = self.adj.get(h, &k)
-                if k == 0 and self.table.dests[h].n_paths:
-                    # A new Adj-RIB-Out fills as its first walk goes on.
-                    self.adj.evaluate(h)
-                    self.adj.store(h)
-                    e = self.adj.get(h, &k)
+                e = self.adj.present(h, &k)
                 if self.buckets.n_changes + k > 8192:
                     self._drain(self.walk, False)
                 for i in range(k):
@@ -495,6 +490,20 @@ cdef class Group:
                 n += 1
                 near += self.walk.lag(&m.wcur) < NEAR
         return near * 2 >= n
+
+    def join_all(self, uint32_t slot):
+        """Add a peer that has routes of ours already, by other rules: it gets the present state of
+        every prefix, a withdrawal where there is nothing for it. Returns its Member."""
+        cdef Member m = Member(self, slot)
+        cdef uint32_t h
+        self.log.open_cursor(&m.cur)
+        self.members.append(m)
+        m._fall_off()
+        m.resyncs = 0
+        for h in range(1, self.table.trie.top):
+            if self.table.trie.plens[h] != 255:
+                m._set_bit(h)
+        return m
 
     def keeping_up(self):
         """Return (members near the end of what there is to send, members)."""

@@ -50,6 +50,21 @@ cdef class Outbox:
         if epilogue:
             self.epilogues[member] = epilogue
 
+    def replace(self, Member old, Member new):
+        """Send what `new` gets from now on instead of `old`, whose begun message is ended first."""
+        cdef uint32_t n = old.to_boundary()
+        cdef iovec iov[IOV_MAX]
+        cdef uint32_t i, k
+        if self.current is old and n:
+            k = old.gather(iov, IOV_MAX, n)
+            rest = b"".join([(<char *>iov[i].iov_base)[:iov[i].iov_len] for i in range(k)])
+            self.control.appendleft(rest)
+            self.current = None
+        self.members[self.members.index(old)] = new
+        epilogue = self.epilogues.pop(old, None)
+        if epilogue:
+            self.epilogues[new] = epilogue
+
     def expect_walk(self, Member member, bytes epilogue):
         """Send `epilogue` after the walk that a refresh of this member has begun."""
         self.epilogues[member] = self.epilogues.get(member, b"") + epilogue

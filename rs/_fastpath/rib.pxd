@@ -97,6 +97,7 @@ cdef class Table:
     cdef int vacate(self, uint32_t h) except -1 nogil
     cdef int release_holder(self) except -1 nogil
     cdef uint32_t purge(self, uint64_t *slots, bint only_stale, uint32_t pos, uint32_t n) except? 0 nogil
+    cdef int _judge(self, uint32_t h, path_t *p) except -1 nogil
     cdef void _drop_path(self, uint32_t h, uint32_t prev, uint32_t path_h) noexcept nogil
     cdef int _grow(self, uint32_t h) except -1 nogil
 

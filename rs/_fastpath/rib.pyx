@@ -306,6 +306,29 @@ cdef class Table:
         self.n_zombies = 0
         return 0
 
+    cdef int _judge(self, uint32_t h, path_t *p) except -1 nogil:
+        """Check a path again, because what it is checked against has changed; 1 if that matters."""
+        cdef uint32_t reason = self.rib.check(p.peer, p.attrs_h)
+        cdef peer_t *peer = &self.rib.peers[p.peer]
+        cdef bint was = p.flags & PATH_REJECTED
+        if (p.reason == reason) if was else not reason:
+            return 0
+        if was:
+            peer.rejected[self.family] -= 1
+            peer.by_reason[p.reason] -= 1
+            p.flags &= <uint8_t>~PATH_REJECTED
+            p.reason = 0
+        if reason:
+            peer.rejected[self.family] += 1
+            peer.by_reason[reason] += 1
+            p.flags |= PATH_REJECTED
+            p.reason = <uint8_t>reason
+        if was and reason:
+            return 0
+        self.dests[h].flags |= DEST_UNRANKED
+        self.mark(h)
+        return 1
+
     # --- decision --------------------------------------------------------------------------------
 
     cdef int rank(self, uint32_t h) except -1 nogil:
@@ -433,6 +456,27 @@ cdef class Table:
         if pos >= self.trie.top:
             return 0
         return self.purge(mask, only_stale, pos, n)
+
+    def recheck_step(self, list slots, uint32_t pos, uint32_t n):
+        """Check the paths of these slots again in `n` prefixes from handle `pos` (RFC 9324: nobody
+        has to send anything again). Returns where to go on, 0 at the end."""
+        cdef uint64_t mask[1024]
+        cdef uint32_t h = pos, p_h
+        cdef uint32_t end = self.trie.top if n >= self.trie.top - pos else pos + n
+        cdef path_t *p
+        memset(mask, 0, sizeof(mask))
+        for s in slots:
+            mask[<uint32_t>s >> 6] |= <uint64_t>1 << (<uint32_t>s & 63)
+        while h < end:
+            if self.trie.plens[h] != 255:
+                p_h = self.dests[h].paths_h
+                while p_h:
+                    p = self.path(p_h)
+                    p_h = p.next_h
+                    if (mask[p.peer >> 6] >> (p.peer & 63)) & 1:
+                        self._judge(h, p)
+            h += 1
+        return h if h < self.trie.top else 0
 
     def mark_all(self, uint32_t pos, uint32_t n, bint rank=True):
         """Queue `n` prefixes from handle `pos` for evaluation; return where to go on, 0 at the end."""
@@ -592,6 +636,12 @@ cdef class Rib:
         p.first_as = first_as
         p.reject_as_set = reject_as_set
         p.allow_own_as = min(allow_own_as, 254)
+
+    def set_checks(self, uint32_t slot, *, bint first_as, bint reject_as_set, uint32_t allow_own_as):
+        """Change what import checks of a peer; the caller has its paths checked again."""
+        self.peers[slot].first_as = first_as
+        self.peers[slot].reject_as_set = reject_as_set
+        self.peers[slot].allow_own_as = min(allow_own_as, 254)
 
     def turn_generation(self, uint32_t slot):
         """From now on paths of this peer not heard again are stale; see Table.purge_step."""

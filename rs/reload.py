@@ -1,0 +1,114 @@
+"""A new configuration into the running router, without more disturbance than it asks for.
+
+In: the configuration that runs and the one that shall. Out: neighbors added, removed and changed,
+in place where the session need not know. What each key asks for is said beside it in config.py:
+INSTANT keys are used from now on, NEXT_SESSION ones by the next session, REEVALUATE ones judge or
+send paths again in place (RFC 9324: nobody is asked to send anything again), RESET ones end the
+session. Nothing here does I/O; the transport carries out what the sessions want.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from rs.config import AsSetRule, Effect, diff
+from rs.iana import CeaseSubcode
+
+if TYPE_CHECKING:
+    from rs.config import Change, Config, Neighbor
+    from rs.peer import Peer
+    from rs.router import Router
+
+IN_PLACE = {"first_as_check", "as_set", "allow_own_as"}
+"""Keys that change what import checks; the others that re-evaluate change what is sent."""
+
+
+@define
+class Reloaded:
+    """What a reload has done."""
+
+    added: int = 0
+    removed: int = 0
+    reset: int = 0
+    """Neighbors whose session had to end and start again."""
+    changed: int = 0
+    """Neighbors changed with their session up."""
+    pending: int = 0
+    """Neighbors with keys that only their next session uses."""
+
+    def __str__(self) -> str:
+        return (
+            f"neighbors: {self.added} added, {self.removed} removed, {self.changed} changed "
+            f"in place, {self.reset} reset, {self.pending} with keys for the next session"
+        )
+
+
+def apply(router: Router, config: Config) -> Reloaded:
+    """Make `config` the one that runs; return what that took."""
+    difference = diff(router.config, config)
+    done = Reloaded()
+    router.use_config(config)
+    now = router.now()
+    for neighbor in difference.removed:
+        for peer in _peers_of(router, neighbor):
+            peer.session.stop(now, CeaseSubcode.PEER_DECONFIGURED)
+            router.retire(peer)
+        done.removed += 1
+    for change in difference.changed:
+        _change(router, change, done)
+    for neighbor in difference.added:
+        done.added += 1
+        if not neighbor.is_range:
+            router.add(neighbor)
+    if difference.router_keys or difference.igp:
+        router.use_decision(config)
+    if difference.added or difference.removed or done.reset:
+        router.renew_membership()
+    router.on_wake()
+    return done
+
+
+def _peers_of(router: Router, neighbor: Neighbor) -> list[Peer]:
+    """Return the peers that a neighbor's configuration stands for: one, or those of a range."""
+    if neighbor.is_range:
+        return [p for p in router.peers.values() if p.dynamic and p.origin == neighbor.name]
+    peer = router.peer_for(str(neighbor.address))
+    return [peer] if peer is not None else []
+
+
+def _change(router: Router, change: Change, done: Reloaded) -> None:
+    now = router.now()
+    new = change.new
+    for peer in _peers_of(router, new):
+        if change.needs_reset:
+            peer.session.stop(now, CeaseSubcode.OTHER_CONFIG_CHANGE)
+            router.retire(peer)
+            if not peer.dynamic:
+                router.add(new)
+            continue
+        settled = new.instance(peer.address, peer.asn) if peer.dynamic and peer.ups else new
+        peer.use(settled)
+        if "enabled" in change.keys:
+            if new.enabled:
+                peer.session.start(now)
+            else:
+                peer.session.stop(now, CeaseSubcode.ADMIN_SHUTDOWN)
+        if change.effect is Effect.REEVALUATE:
+            if IN_PLACE.intersection(change.keys) and (peer.ups or not peer.dynamic):
+                router.rib.set_checks(
+                    peer.slot,
+                    first_as=settled.first_as_check,
+                    reject_as_set=settled.as_set is AsSetRule.REJECT,
+                    allow_own_as=settled.allow_own_as,
+                )
+                router.recheck(peer)
+            if set(change.keys) - IN_PLACE:
+                router.rejoin(peer)
+    if change.needs_reset:
+        done.reset += 1
+    elif change.effect is Effect.NEXT_SESSION:
+        done.pending += 1
+    else:
+        done.changed += 1
