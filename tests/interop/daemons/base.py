@@ -343,3 +343,11 @@ class Daemon(ABC):
 def communities_from_text(words: Iterable[str]) -> frozenset[str]:
     """Standard communities with well-known names turned into numbers."""
     return frozenset(WELL_KNOWN.get(word.lower().replace("_", "-"), word) for word in words)
+
+
+def ext_community_text(octets: bytes) -> str:
+    """Name an extended community (RFC 4360 3, RFC 5668): "rt:64500:1", "ro:64500:1"."""
+    name = {2: "rt", 3: "ro"}.get(octets[1], f"{octets[1]:#04x}")
+    split = 6 if octets[0] & 0x3F == 2 else 4  # a 4-octet or a 2-octet AS number
+    high, low = octets[2:split], octets[split:]
+    return f"{name}:{int.from_bytes(high, 'big')}:{int.from_bytes(low, 'big')}"

@@ -1,7 +1,7 @@
 """ExaBGP: commands and JSON events through a helper process; it keeps no table, so this does.
 
 The helper process that ExaBGP starts is a shell script: it copies a pipe's commands to ExaBGP, and
-ExaBGP's answers and events to a file, which is folded here into the routes held by each neighbor.
+ExaBGP's answers and events to a file, which is folded here into the routes held by each neighbor. It ends when ExaBGP does.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import os
 import subprocess
 from typing import Any
 
-from .base import FAMILIES, WAIT, Daemon, Neighbor, Route
+from .base import FAMILIES, WAIT, Daemon, Neighbor, Route, ext_community_text
 
 FAMILY = dict(zip(FAMILIES, ("ipv4 unicast", "ipv6 unicast"), strict=True))
 HELPER = """\
 exec 3<&0
-cat <&3 >>"$1" &
-exec cat <>"$2"
+cat <>"$2" &
+cat <&3 >>"$1"
+kill $!
 """
 
 
@@ -52,9 +53,11 @@ class Exabgp(Daemon):
     def write_config(self) -> None:
         self._commands = self.workdir / "commands"
         self._events = self.workdir / "events"
-        if not self._commands.exists():
-            os.mkfifo(self._commands)
-        self._events.write_text("")
+        # The helper of an instance that was killed may still have the old ones open.
+        for path in (self._commands, self._events):
+            path.unlink(missing_ok=True)
+        os.mkfifo(self._commands)
+        self._events.touch()
         self._offset = 0
         self._answers: list[str] = []
         self._updates = 0
@@ -229,16 +232,8 @@ def _route(prefix: str, next_hop: str, attributes: dict[str, Any]) -> Route:
             ":".join(map(str, parts)) for parts in attributes.get("large-community", ())
         ),
         ext_communities=frozenset(
-            _ext_community(item["value"]) for item in attributes.get("extended-community", ())
+            # Its own text shows some numbers as addresses.
+            ext_community_text(item["value"].to_bytes(8, "big"))
+            for item in attributes.get("extended-community", ())
         ),
     )
-
-
-def _ext_community(value: int) -> str:
-    """Name an extended community (RFC 4360); ExaBGP's own text shows some numbers as addresses."""
-    octets = value.to_bytes(8, "big")
-    kind, subtype = octets[:2]
-    name = {2: "rt", 3: "ro"}.get(subtype, f"{subtype:#04x}")
-    if kind == 2:  # 4-octet AS
-        return f"{name}:{int.from_bytes(octets[2:6], 'big')}:{int.from_bytes(octets[6:], 'big')}"
-    return f"{name}:{int.from_bytes(octets[2:4], 'big')}:{int.from_bytes(octets[4:], 'big')}"

@@ -15,6 +15,8 @@ from .base import FAMILIES, WAIT, Daemon, Route, communities_from_text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .lan import Process
+
 FAMILY = dict(zip(FAMILIES, ("ipv4 unicast", "ipv6 unicast"), strict=True))
 
 
@@ -34,6 +36,8 @@ class Frr(Daemon):
         return done.stdout.splitlines()[0] if done.stdout else done.stderr.strip()
 
     # -- life ------------------------------------------------------------------------------------
+
+    _zebra: Process | None = None
 
     @property
     def _zserv(self) -> Path:
@@ -62,13 +66,16 @@ class Frr(Daemon):
 
     def stop(self) -> None:
         super().stop()
-        self._zebra.stop()
+        if self._zebra is not None:
+            self._zebra.stop()
 
     def kill(self) -> None:
         super().kill()
-        self._zebra.kill()
+        if self._zebra is not None:
+            self._zebra.kill()
 
     def write_config(self) -> None:
+        self._version: dict[str, int] = {}
         (self.workdir / "bgpd.vty").unlink(missing_ok=True)
         (self.workdir / "vtysh.conf").write_text("")
         lines = [
@@ -108,9 +115,13 @@ class Frr(Daemon):
         lines.append("exit")
         (self.workdir / "bgpd.conf").write_text("\n".join(lines) + "\n")
 
-    @staticmethod
-    def _map_name(prefix: str) -> str:
-        return "M-" + prefix.replace(":", ".").replace("/", "-")
+    def _map_name(self, prefix: str) -> str:
+        """Name the prefix's route-map, anew for each change of it.
+
+        A map that is there keeps what the new text does not set; and bgpd 8.4 ends at an assertion
+        when its configuration is shown after a map was removed and made again.
+        """
+        return f"M-{prefix.replace(':', '.').replace('/', '-')}-{self._version.get(prefix, 0)}"
 
     def _network(self, prefix: str) -> str:
         return f"network {prefix} route-map {self._map_name(prefix)}"
@@ -159,13 +170,9 @@ class Frr(Daemon):
 
     def apply(self, prefix: str) -> None:
         family = FAMILY[FAMILIES[":" in prefix]]
-        name = self._map_name(prefix)
         commands = ["configure terminal"]
         if prefix in self.exported:
-            # A map that was there keeps what the new one does not set: start from nothing.
-            commands += (
-                [f"no route-map {name}"] if name in self.vtysh("show running-config") else []
-            )
+            self._version[prefix] = self._version.get(prefix, 0) + 1
             commands += self._route_map(prefix)
             network = self._network(prefix)
         else:

@@ -26,17 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CLONE_NEWNET = 0x40000000
-PR_SET_PDEATHSIG = 1
 NETNS_DIR = Path("/run/netns")
 NAME = "rs-test-"
 BRIDGE = "br0"
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+"""From util-linux: a killed test run leaves no daemon behind."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _die_with_parent() -> None:
-    """Run in the child before exec: a killed test run leaves no daemon behind."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def ip(*arguments: str, batch: str | None = None) -> None:
@@ -85,14 +81,13 @@ class Process:
         self.log = log
         with log.open("ab") as out:
             self._child = subprocess.Popen(
-                argv,
+                [*DIE_WITH_PARENT, *argv],
                 cwd=cwd,
                 env={**os.environ, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - only one thread runs Python here
             )
 
     @property
@@ -219,7 +214,18 @@ class Capture:
         """Start dumpcap and return when it is listening."""
         self.path = path
         self._log = path.with_suffix(".log")
-        argv = ["dumpcap", "-q", "-i", host.port, "-f", capture_filter, "-w", str(path)]
+        argv = [
+            "dumpcap",
+            "-q",
+            "-i",
+            host.port,
+            "-f",
+            capture_filter,
+            "-w",
+            str(path),
+            "-a",
+            "duration:900",
+        ]
         command = ["ip", "netns", "exec", host.lan.switch, *argv]
         self._process = Process(command, self._log, cwd=path.parent, env=None)
         host.lan.processes.append(self._process)
