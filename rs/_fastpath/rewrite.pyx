@@ -142,7 +142,7 @@ cdef class Rewriter:
         cdef uint8_t *o = self.buf
         cdef attr_t a
         cdef bint external = program.kind <= PROG_EBGP
-        cdef bint classic = s.flags & AS_HAS_NEXT_HOP
+        cdef bint classic = (s.flags & AS_HAS_NEXT_HOP) != 0
         cdef bint want_pref = not external and not s.flags & AS_HAS_LOCAL_PREF
         cdef bint want_cluster = reflected
         cdef bint want_originator = reflected and not s.flags & AS_HAS_ORIGINATOR
