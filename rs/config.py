@@ -61,6 +61,8 @@ class AddPath(StrEnum):
 
     OFF = "off"
     RECEIVE = "receive"
+    SEND = "send"
+    BOTH = "both"
 
 
 class Effect(IntEnum):
@@ -299,6 +301,11 @@ class Neighbor:
     add_path: AddPath = attrs.field(
         default=AddPath.OFF, metadata=_key(kinds.choice(AddPath), Effect.RESET, '"off"')
     )
+    """Directions in which several paths of a prefix may go (RFC 7911)."""
+    add_path_limit: int = attrs.field(
+        default=0, metadata=_key(kinds.integer(0, 16), Effect.RESET, "0")
+    )
+    """Best paths of a prefix that are sent; 0 sends all that the neighbor may have."""
     extended_messages: bool = attrs.field(
         default=True, metadata=_key(kinds.BOOLEAN, Effect.NEXT_SESSION, "true")
     )

@@ -33,6 +33,10 @@ class ViewKey:
     """Our own address where it replaces the next hop, else None."""
     honor_well_known: bool
     """NO_EXPORT and NO_ADVERTISE bind us (RFC 1997)."""
+    addpath: bool = False
+    """Several paths of a prefix, with identifiers (RFC 7911)."""
+    max_paths: int = 0
+    """Of these at most so many; 0 = all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class Groups:
                 as4=group_key.four_octet_as,
                 max_len=group_key.max_len,
                 ext_next_hop=group_key.extended_next_hop,
+                addpath=view_key.addpath,
             )
             group = Group(view.adj, encoder)
             view.groups.append(group)
@@ -130,7 +135,16 @@ class Groups:
             key.next_hop,
             honor_well_known=key.honor_well_known,
         )
-        view = View(AdjOut(self._exporter.rib, key.family, self._exporter.rewriter, program))
+        view = View(
+            AdjOut(
+                self._exporter.rib,
+                key.family,
+                self._exporter.rewriter,
+                program,
+                addpath=key.addpath,
+                max_paths=key.max_paths,
+            )
+        )
         self._exporter.views[key.family].append(view)
         self._views[key] = view
         return view

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from rs.config import AddPath
 from rs.fsm import State
 from rs.iana import AddPathMode, Family
 from rs.messages import RouteRefresh, encode_route_refresh
@@ -62,8 +63,9 @@ def session_config(neighbor: Neighbor) -> SessionConfig:
     """Return what the session needs of a neighbor's configuration."""
     router = neighbor.router
     addpath = {}
-    if neighbor.add_path.value == "receive":
-        addpath = dict.fromkeys(neighbor.families, AddPathMode.RECEIVE)
+    if neighbor.add_path is not AddPath.OFF:
+        mode = AddPathMode[neighbor.add_path.name]
+        addpath = dict.fromkeys(neighbor.families, mode)
     host, _, domain = (router.hostname or "").partition(".")
     return SessionConfig(
         local_asn=router.asn,

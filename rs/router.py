@@ -302,17 +302,22 @@ class Router:
         neighbor = peer.neighbor
         peer._groups = self.groups  # noqa: SLF001
         for family in agreed.families:
-            key = self._view_key(neighbor, conn, family)
+            key = self._view_key(neighbor, conn, agreed, family)
             member = self.groups.join(peer.slot, key, GroupKey.of(agreed, family))
             peer.members[family] = member
             conn.outbox.attach(member, end_of_rib(family))
 
-    def _view_key(self, neighbor: Neighbor, conn: Conn, family: Family) -> ViewKey:
+    def _view_key(
+        self, neighbor: Neighbor, conn: Conn, agreed: Negotiated, family: Family
+    ) -> ViewKey:
+        addpath = family in agreed.addpath_send
         return ViewKey(
             family=family,
             kind=kind_of(neighbor),
             next_hop=self._own_next_hop(neighbor, conn, family),
             honor_well_known=neighbor.honor_well_known,
+            addpath=addpath,
+            max_paths=neighbor.add_path_limit if addpath else 0,
         )
 
     def _own_next_hop(self, neighbor: Neighbor, conn: Conn, family: Family) -> str | None:
@@ -464,7 +469,7 @@ class Router:
         if conn is None or agreed is None or not peer.established:
             return
         for family, old in list(peer.members.items()):
-            key = self._view_key(peer.neighbor, conn, family)
+            key = self._view_key(peer.neighbor, conn, agreed, family)
             member = self.groups.move(old, key, GroupKey.of(agreed, family))
             peer.members[family] = member
             conn.outbox.replace(old, member)

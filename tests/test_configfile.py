@@ -47,7 +47,7 @@ def problems(tmp_path):
         ("multihop = 0", "0 does not fit; want true, false, or a TTL of 1 to 255"),
         ("multihop = 256", "256 does not fit; want true, false, or a TTL of 1 to 255"),
         ('as_set = "drop"', '"drop" does not fit; want "reject" or "accept"'),
-        ('add_path = "both"', '"both" does not fit; want "off" or "receive"'),
+        ('add_path = "all"', '"all" does not fit; want "off" or "receive" or "send" or "both"'),
         ("allow_own_as = 11", "11 does not fit; want 0 to 10"),
         ('description = "a\\nb"', '"a\\nb" does not fit; want one line of at most 255 octets'),
         (f'description = "{"ä" * 128}"', "has 256 octets; want one line of at most 255 octets"),

@@ -8,6 +8,7 @@ from rs._fastpath.rib cimport Rib, Table
 
 cdef enum:
     LIST_TAG = 0x80000000       # entry_t.attrs_h: a list; the rest is its handle, set_h its length
+    MAX_PATHS = 16              # highest limit on the paths of a prefix sent to one member
 
 # Members of set_h have the prefix with attributes attrs_h. 8 B. Both references are owned.
 cdef struct entry_t:
@@ -25,20 +26,29 @@ cdef class AdjOut:
     cdef public bint client_to_client   # RFC 4456: routes of a client go to other clients
     cdef entry_t *entries           # by prefix handle
     cdef uint32_t cap
-    cdef blob_t lists               # entry_t[n] of prefixes with several
+    cdef readonly bint addpath      # RFC 7911: a member may have several paths of a prefix
+    cdef readonly uint32_t max_paths    # of these at most so many, 0 = all
+    cdef blob_t lists               # entry_t[n] of prefixes with several; with addpath of all, then ids
     cdef uint32_t *set_count        # prefixes and entries by member set, for counting by member
     cdef uint32_t set_cap
     cdef readonly uint32_t prefixes # prefixes that somebody has
     cdef entry_t *fresh             # result of evaluate(): sets owned, attributes borrowed
     cdef uint32_t n_fresh
+    cdef uint32_t *fresh_ids        # path identifiers beside `fresh`, used with addpath
     cdef uint32_t fresh_cap
     cdef uint64_t remaining[1024]   # scratch
+    cdef uint64_t *have             # scratch: members with at least 1, 2, ... max_paths paths
 
     cdef int evaluate(self, uint32_t h) except -1
     cdef int store(self, uint32_t h) except -1
     cdef int drop_fresh(self) except -1
     cdef entry_t *present(self, uint32_t h, uint32_t *n) except? NULL
     cdef entry_t *get(self, uint32_t h, uint32_t *n) noexcept nogil
-    cdef int _fresh(self, uint32_t attrs_h, uint32_t set_h) except -1
+    cdef int _fresh(self, uint32_t attrs_h, uint32_t set_h, uint32_t path_id) except -1
+    cdef int _evaluate_all(self, uint32_t h) except -1
     cdef int _count(self, uint32_t set_h, int by) except -1
     cdef bint _allowed(self, uint32_t slot, uint32_t attrs_h) noexcept nogil
+
+    cdef inline const uint32_t *ids(self, const entry_t *e, uint32_t n) noexcept nogil:
+        """Path identifiers of the `n` entries that get() gave; only with addpath."""
+        return <const uint32_t *>(e + n)

@@ -6,7 +6,11 @@ path takes from the members that remain those it may reach (RFC 7947 2.3.2). Spl
 exclusion, and the next best path for whom the best is not (path hiding) are all this walk. Plain
 BGP and reflectors send the best path or nothing (RFC 4271 9.1.3, RFC 4456 6).
 
-Memory: 8 B a prefix; a prefix with several entries keeps them in a list, 8 B each.
+With ADD-PATH (RFC 7911) every eligible path is due, up to a limit, each under an identifier that
+is its path's handle: stable as long as the path is there, and unique without being stored.
+
+Memory: 8 B a prefix; a prefix with several entries keeps them in a list, 8 B each, 12 B with
+ADD-PATH.
 """
 
 cimport cython
@@ -30,13 +34,21 @@ from rs._fastpath.sets cimport SET_ALL, SET_NONE
 from rs._fastpath.types cimport AS_COMPILED, WK_NO_ADVERTISE, WK_NO_EXPORT, attrset_t
 
 cdef enum:
-    LIST_MAX = 8191         # entries a list can hold; more members than that see only these paths
+    LIST_MAX = 5461         # entries a list can hold: 65,535 octets at 12 B; further paths are not sent
 
 
 @cython.no_gc_clear  # __dealloc__ gives references back to the RIB
 cdef class AdjOut:
     def __cinit__(self, Rib rib, uint32_t family, Rewriter rewriter, Program program,
-                  bint client_to_client=True):
+                  bint client_to_client=True, bint addpath=False, uint32_t max_paths=0):
+        if max_paths > MAX_PATHS:
+            raise ValueError(f"at most {MAX_PATHS} paths can be chosen; 0 sends all")
+        self.addpath = addpath
+        self.max_paths = max_paths
+        self.have = <uint64_t *>malloc((max_paths + 1) * 1024 * 8)
+        self.fresh_ids = <uint32_t *>malloc(16 * 4)
+        if self.have == NULL or self.fresh_ids == NULL:
+            raise MemoryError
         self.rib = rib
         self.table = rib.tables[family]
         self.rewriter = rewriter
@@ -67,6 +79,8 @@ cdef class AdjOut:
         free(self.entries)
         free(self.set_count)
         free(self.fresh)
+        free(self.fresh_ids)
+        free(self.have)
         blob_free_all(&self.lists)
 
     cdef entry_t *get(self, uint32_t h, uint32_t *n) noexcept nogil:
@@ -93,14 +107,20 @@ cdef class AdjOut:
             e = self.get(h, n)
         return e
 
-    cdef int _fresh(self, uint32_t attrs_h, uint32_t set_h) except -1:
+    cdef int _fresh(self, uint32_t attrs_h, uint32_t set_h, uint32_t path_id) except -1:
         cdef entry_t *p
+        cdef uint32_t *ids
         if self.n_fresh == self.fresh_cap:
             p = <entry_t *>realloc(self.fresh, <uint64_t>self.fresh_cap * 2 * sizeof(entry_t))
             if p == NULL:
                 raise MemoryError
             self.fresh = p
+            ids = <uint32_t *>realloc(self.fresh_ids, <uint64_t>self.fresh_cap * 2 * 4)
+            if ids == NULL:
+                raise MemoryError
+            self.fresh_ids = ids
             self.fresh_cap *= 2
+        self.fresh_ids[self.n_fresh] = path_id
         self.fresh[self.n_fresh].attrs_h = attrs_h
         self.fresh[self.n_fresh].set_h = set_h
         self.n_fresh += 1
@@ -133,6 +153,8 @@ cdef class AdjOut:
         self.n_fresh = 0
         if self.table.dests[h].flags & DEST_UNRANKED:
             self.table.rank(h)
+        if self.addpath:
+            return self._evaluate_all(h)
         p_h = self.table.dests[h].paths_h
         while p_h:
             p = self.table.path(p_h)
@@ -149,7 +171,7 @@ cdef class AdjOut:
             if first:
                 set_h = self.rib.sets.minus(base, p.peer)
                 if set_h != SET_NONE:
-                    self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer), set_h)
+                    self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer), set_h, 0)
                     first = False
                     if p_h == 0 or not self.next_best:
                         break
@@ -169,13 +191,58 @@ cdef class AdjOut:
             if any_left == 0:
                 continue
             set_h = self.rib.sets.intern(give)
-            self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer), set_h)
+            self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer), set_h, 0)
             any_left = 0
             for i in range(words):
                 self.remaining[i] &= ~give[i]
                 any_left |= self.remaining[i]
             if any_left == 0 or self.n_fresh == LIST_MAX:
                 break
+        return 0
+
+    cdef int _evaluate_all(self, uint32_t h) except -1:
+        """evaluate() with ADD-PATH: each path to all it may reach, up to max_paths a member."""
+        cdef uint32_t words = self.rib.sets.words
+        cdef uint32_t limit = self.max_paths
+        cdef uint32_t p_h = self.table.dests[h].paths_h
+        cdef uint32_t path_h, base, set_h, i, k
+        cdef path_t *p
+        cdef uint64_t *bits
+        cdef uint64_t any_left
+        cdef uint64_t give[1024]
+        memset(self.have, 0, <uint64_t>limit * words * 8)
+        while p_h and self.n_fresh < LIST_MAX:
+            path_h = p_h
+            p = self.table.path(path_h)
+            if p.flags & (PATH_REJECTED | PATH_NOT_USABLE):
+                break
+            p_h = p.next_h
+            if not self.rib.attrs.at(p.attrs_h).flags & AS_COMPILED:
+                self.rib.control.compile(p.attrs_h)
+            if not self._allowed(p.peer, p.attrs_h):
+                continue
+            base = self.rib.attrs.at(p.attrs_h).set_h if self.next_best else SET_ALL
+            if limit == 0:
+                set_h = self.rib.sets.minus(base, p.peer)
+                if set_h == SET_NONE:
+                    continue
+            else:
+                bits = self.rib.sets.bits(base)
+                memcpy(give, bits, words * 8)
+                give[p.peer >> 6] &= ~(<uint64_t>1 << (p.peer & 63))
+                any_left = 0
+                for i in range(words):
+                    give[i] &= ~self.have[(limit - 1) * words + i]
+                    any_left |= give[i]
+                if any_left == 0:
+                    continue
+                for k in range(limit - 1, 0, -1):
+                    for i in range(words):
+                        self.have[k * words + i] |= self.have[(k - 1) * words + i] & give[i]
+                for i in range(words):
+                    self.have[i] |= give[i]
+                set_h = self.rib.sets.intern(give)
+            self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer), set_h, path_h)
         return 0
 
     cdef int _count(self, uint32_t set_h, int by) except -1:
@@ -215,8 +282,9 @@ cdef class AdjOut:
             self.rib.attrs.unref(old[i].attrs_h)
             self.rib.sets.unref(old[i].set_h)
         slot = &self.entries[h]
-        if n > 1:
-            blob_release(&self.lists, slot.attrs_h & ~<uint32_t>LIST_TAG, n * sizeof(entry_t))
+        cdef uint32_t size = sizeof(entry_t) + (4 if self.addpath else 0)
+        if n > 1 or (n and self.addpath):
+            blob_release(&self.lists, slot.attrs_h & ~<uint32_t>LIST_TAG, n * size)
         if n:
             self.prefixes -= 1
         if self.n_fresh == 0:
@@ -224,11 +292,14 @@ cdef class AdjOut:
             slot.set_h = 0
             return 0
         self.prefixes += 1
-        if self.n_fresh == 1:
+        if self.n_fresh == 1 and not self.addpath:
             slot[0] = self.fresh[0]
         else:
-            list_h = blob_alloc(&self.lists, self.n_fresh * sizeof(entry_t))
+            list_h = blob_alloc(&self.lists, self.n_fresh * size)
             memcpy(blob_at(&self.lists, list_h), self.fresh, self.n_fresh * sizeof(entry_t))
+            if self.addpath:
+                memcpy(blob_at(&self.lists, list_h) + self.n_fresh * sizeof(entry_t),
+                       self.fresh_ids, self.n_fresh * 4)
             slot.attrs_h = LIST_TAG | list_h
             slot.set_h = self.n_fresh
         self.n_fresh = 0
@@ -259,8 +330,18 @@ cdef class AdjOut:
                 return e[i].attrs_h
         return 0
 
+    def sent_paths(self, uint32_t h, uint32_t slot):
+        """Return [(path identifier, attribute handle)] that a member has for a prefix."""
+        cdef uint32_t n, i
+        cdef entry_t *e = self.get(h, &n)
+        return [(self.ids(e, n)[i] if self.addpath else 0, e[i].attrs_h)
+                for i in range(n) if self.rib.sets.has(e[i].set_h, slot)]
+
     def advertised(self, uint32_t slot):
-        """Return the number of prefixes that a member has: a walk over sets, not over prefixes."""
+        """Return the number of prefixes that a member has: a walk over sets, not over prefixes.
+
+        With ADD-PATH it is the number of paths.
+        """
         cdef uint32_t s
         cdef uint64_t n = 0
         cdef uint32_t top = self.rib.sets.top if self.rib.sets.top < self.set_cap else self.set_cap

@@ -18,16 +18,19 @@ cdef class Buckets:
 
     cdef bucket_t *buckets
     cdef uint32_t *prefix           # by change
+    cdef uint32_t *path_id          # by change; 0 without ADD-PATH
     cdef uint32_t *link             # next change of the bucket + 1, by change
     cdef uint32_t *flat             # prefixes of the bucket being drained
+    cdef uint32_t *flat_ids
     cdef uint64_t *table            # generation << 32 | bucket + 1
     cdef uint32_t generation
     cdef uint32_t n_buckets
     cdef uint32_t n_changes
     cdef uint32_t last              # bucket of the last change
 
-    cdef int add(self, uint32_t attrs_h, uint32_t set_h, uint32_t prefix) noexcept nogil
-    cdef const uint32_t *prefixes(self, uint32_t b, uint32_t *n) noexcept nogil
+    cdef int add(self, uint32_t attrs_h, uint32_t set_h, uint32_t prefix,
+                 uint32_t path_id) noexcept nogil
+    cdef const uint32_t *prefixes(self, uint32_t b, uint32_t *n, const uint32_t **ids) noexcept nogil
     cdef void clear(self) noexcept nogil
 
     cdef inline bint full(self) noexcept nogil:

@@ -14,9 +14,11 @@ cdef class Buckets:
         self.prefix = <uint32_t *>malloc(BUCKET_CHANGES * 4)
         self.link = <uint32_t *>malloc(BUCKET_CHANGES * 4)
         self.flat = <uint32_t *>malloc(BUCKET_CHANGES * 4)
+        self.path_id = <uint32_t *>malloc(BUCKET_CHANGES * 4)
+        self.flat_ids = <uint32_t *>malloc(BUCKET_CHANGES * 4)
         self.table = <uint64_t *>calloc(BUCKET_TABLE, 8)
         if (self.buckets == NULL or self.prefix == NULL or self.link == NULL or self.flat == NULL
-                or self.table == NULL):
+                or self.table == NULL or self.path_id == NULL or self.flat_ids == NULL):
             raise MemoryError
         self.generation = 1
 
@@ -25,9 +27,12 @@ cdef class Buckets:
         free(self.prefix)
         free(self.link)
         free(self.flat)
+        free(self.path_id)
+        free(self.flat_ids)
         free(self.table)
 
-    cdef int add(self, uint32_t attrs_h, uint32_t set_h, uint32_t prefix) noexcept nogil:
+    cdef int add(self, uint32_t attrs_h, uint32_t set_h, uint32_t prefix,
+                 uint32_t path_id) noexcept nogil:
         """Add a change; the caller has checked that the batch is not full."""
         cdef uint32_t i, b
         cdef bucket_t *k
@@ -56,6 +61,7 @@ cdef class Buckets:
         i = self.n_changes
         self.n_changes += 1
         self.prefix[i] = prefix
+        self.path_id[i] = path_id
         self.link[i] = 0
         if k.tail:
             self.link[k.tail - 1] = i + 1
@@ -65,15 +71,18 @@ cdef class Buckets:
         k.n += 1
         return 0
 
-    cdef const uint32_t *prefixes(self, uint32_t b, uint32_t *n) noexcept nogil:
-        """Return the prefixes of a bucket as an array, valid until the next call."""
+    cdef const uint32_t *prefixes(self, uint32_t b, uint32_t *n, const uint32_t **ids) noexcept nogil:
+        """Return the prefixes of a bucket and their path identifiers, valid until the next call."""
         cdef bucket_t *k = &self.buckets[b]
         cdef uint32_t c = k.head, i = 0
         n[0] = k.n
         if k.tail - k.head + 1 == k.n:
+            ids[0] = self.path_id + k.head - 1
             return self.prefix + k.head - 1     # added in one go: already in a row
+        ids[0] = self.flat_ids
         while c:
             self.flat[i] = self.prefix[c - 1]
+            self.flat_ids[i] = self.path_id[c - 1]
             i += 1
             c = self.link[c - 1]
         return self.flat

@@ -12,7 +12,7 @@ cdef struct encoding_t:
     uint8_t family          # FAM_*
     uint8_t as4             # 4-octet AS numbers (RFC 6793)
     uint8_t ext_next_hop    # IPv4 NLRI with an IPv6 next hop are understood (RFC 8950)
-    uint8_t _pad
+    uint8_t addpath         # NLRI carry path identifiers (RFC 7911)
 
 cdef class Encoder:
     """Packs prefixes into messages; owns a scratch buffer for attributes in 2-octet form."""
@@ -24,5 +24,6 @@ cdef class Encoder:
     cdef readonly uint64_t too_long     # announcements whose attributes fit no message
 
     cdef int announce(self, Log log, uint32_t attrs_h, uint32_t set_h, const uint32_t *prefixes,
+                      const uint32_t *ids, uint32_t n) except -1
+    cdef int withdraw(self, Log log, uint32_t set_h, const uint32_t *prefixes, const uint32_t *ids,
                       uint32_t n) except -1
-    cdef int withdraw(self, Log log, uint32_t set_h, const uint32_t *prefixes, uint32_t n) except -1

@@ -38,12 +38,20 @@ cdef enum:
     SCRATCH_LEN = 2 * 65536
 
 
-cdef inline uint32_t put_prefix(uint8_t *o, Trie trie, uint32_t h) noexcept nogil:
+cdef inline uint32_t put_nlri(uint8_t *o, Trie trie, uint32_t h, bint addpath,
+                              uint32_t path_id) noexcept nogil:
     cdef uint32_t plen = trie.plen(h)
     cdef uint32_t n = plen_bytes(plen)
+    if addpath:
+        store32(o, path_id)
+        o += 4
     o[0] = <uint8_t>plen
     memcpy(o + 1, trie.addr(h), n)
-    return 1 + n
+    return 5 + n if addpath else 1 + n
+
+
+cdef inline uint32_t nlri_len(Trie trie, uint32_t h, bint addpath) noexcept nogil:
+    return (5 if addpath else 1) + plen_bytes(trie.plen(h))
 
 
 cdef inline void put_header(uint8_t *o, uint32_t n) noexcept nogil:
@@ -54,13 +62,14 @@ cdef inline void put_header(uint8_t *o, uint32_t n) noexcept nogil:
 
 cdef class Encoder:
     def __cinit__(self, AttrTable attrs, Trie trie, uint32_t family, bint as4=True,
-                  uint32_t max_len=4096, bint ext_next_hop=False):
+                  uint32_t max_len=4096, bint ext_next_hop=False, bint addpath=False):
         self.attrs = attrs
         self.trie = trie
         self.e.family = family
         self.e.as4 = as4
         self.e.max_len = max_len
         self.e.ext_next_hop = ext_next_hop
+        self.e.addpath = addpath
         if not as4:
             self.scratch = <uint8_t *>malloc(SCRATCH_LEN)
             if self.scratch == NULL:
@@ -70,7 +79,7 @@ cdef class Encoder:
         free(self.scratch)
 
     cdef int announce(self, Log log, uint32_t attrs_h, uint32_t set_h, const uint32_t *prefixes,
-                      uint32_t n) except -1:
+                      const uint32_t *ids, uint32_t n) except -1:
         """Log announcements of `n` prefixes with one attribute set.
 
         Where the attributes leave no room for a prefix in a message of this size, or need a next
@@ -92,14 +101,14 @@ cdef class Encoder:
             fixed = HEADER_LEN + 4 + attrs_len
         else:
             fixed = HEADER_LEN + 4 + attrs_len + 4 + 5 + hop.len
-        if (fixed + 17 > self.e.max_len
+        if (fixed + 21 > self.e.max_len
                 or (self.e.family == FAM_IPV4 and not classic and not self.e.ext_next_hop
                     and hop.len != 4)):
             self.too_long += n
-            return self.withdraw(log, set_h, prefixes, n)
+            return self.withdraw(log, set_h, prefixes, ids, n)
         while i < n:
             # Reserved by what can be needed, so that small changes do not open a chunk each.
-            need = fixed + (n - i) * 17
+            need = fixed + (n - i) * 21
             if need > self.e.max_len:
                 need = self.e.max_len
             m = log.reserve(need)
@@ -110,8 +119,8 @@ cdef class Encoder:
                 memcpy(o + 4, attrs, attrs_len)
                 o += 4 + attrs_len
                 room = need - fixed
-                while i < n and room >= 1 + plen_bytes(self.trie.plen(prefixes[i])):
-                    o += put_prefix(o, self.trie, prefixes[i])
+                while i < n and room >= nlri_len(self.trie, prefixes[i], self.e.addpath):
+                    o += put_nlri(o, self.trie, prefixes[i], self.e.addpath, ids[i])
                     room = need - <uint32_t>(o - m)
                     i += 1
             else:
@@ -127,9 +136,9 @@ cdef class Encoder:
                 o[0] = 0
                 o += 1
                 room = need - fixed
-                while i < n and room >= 1 + plen_bytes(self.trie.plen(prefixes[i])):
-                    room -= 1 + plen_bytes(self.trie.plen(prefixes[i]))
-                    o += put_prefix(o, self.trie, prefixes[i])
+                while i < n and room >= nlri_len(self.trie, prefixes[i], self.e.addpath):
+                    room -= nlri_len(self.trie, prefixes[i], self.e.addpath)
+                    o += put_nlri(o, self.trie, prefixes[i], self.e.addpath, ids[i])
                     i += 1
                 store16(nlri + 2, <uint32_t>(o - nlri - 4))
                 memcpy(o, attrs, attrs_len)
@@ -139,7 +148,8 @@ cdef class Encoder:
             log.commit(<uint32_t>(o - m), set_h)
         return 0
 
-    cdef int withdraw(self, Log log, uint32_t set_h, const uint32_t *prefixes, uint32_t n) except -1:
+    cdef int withdraw(self, Log log, uint32_t set_h, const uint32_t *prefixes, const uint32_t *ids,
+                      uint32_t n) except -1:
         """Log withdrawals of `n` prefixes."""
         cdef uint32_t i = 0, need, fixed
         cdef uint8_t *m
@@ -147,15 +157,15 @@ cdef class Encoder:
         cdef bint classic = self.e.family == FAM_IPV4
         fixed = HEADER_LEN + 4 if classic else HEADER_LEN + 4 + 4 + 3
         while i < n:
-            need = fixed + (n - i) * 17
+            need = fixed + (n - i) * 21
             if need > self.e.max_len:
                 need = self.e.max_len
             m = log.reserve(need)
             if classic:
                 o = m + HEADER_LEN + 2
                 while i < n and (need - <uint32_t>(o - m) - 2
-                                 >= 1 + plen_bytes(self.trie.plen(prefixes[i]))):
-                    o += put_prefix(o, self.trie, prefixes[i])
+                                 >= nlri_len(self.trie, prefixes[i], self.e.addpath)):
+                    o += put_nlri(o, self.trie, prefixes[i], self.e.addpath, ids[i])
                     i += 1
                 store16(m + HEADER_LEN, <uint32_t>(o - m) - HEADER_LEN - 2)
                 store16(o, 0)
@@ -168,8 +178,8 @@ cdef class Encoder:
                 o[6] = 1
                 o += 7
                 while i < n and (need - <uint32_t>(o - m)
-                                 >= 1 + plen_bytes(self.trie.plen(prefixes[i]))):
-                    o += put_prefix(o, self.trie, prefixes[i])
+                                 >= nlri_len(self.trie, prefixes[i], self.e.addpath)):
+                    o += put_nlri(o, self.trie, prefixes[i], self.e.addpath, ids[i])
                     i += 1
                 store16(m + HEADER_LEN, 0)
                 store16(m + HEADER_LEN + 2, <uint32_t>(o - m) - HEADER_LEN - 4)
@@ -178,19 +188,23 @@ cdef class Encoder:
             log.commit(<uint32_t>(o - m), set_h)
         return 0
 
-    def encode_all(self, Log log, uint32_t attrs_h, uint32_t set_h, list prefixes):
-        """Announce prefix handles with one attribute set, or withdraw them if it is 0."""
+    def encode_all(self, Log log, uint32_t attrs_h, uint32_t set_h, list prefixes, list ids=None):
+        """Announce prefix handles with one attribute set, or withdraw them if it is 0.
+
+        With ADD-PATH `ids` are their path identifiers, 0 without.
+        """
         cdef uint32_t n = len(prefixes)
-        cdef uint32_t *a = <uint32_t *>malloc((n + 1) * 4)
+        cdef uint32_t *a = <uint32_t *>malloc((n + 1) * 8)
         if a == NULL:
             raise MemoryError
         try:
             for i, h in enumerate(prefixes):
                 a[<uint32_t>i] = h
+                a[n + <uint32_t>i] = ids[i] if ids else 0
             if attrs_h:
-                self.announce(log, attrs_h, set_h, a, n)
+                self.announce(log, attrs_h, set_h, a, a + n, n)
             else:
-                self.withdraw(log, set_h, a, n)
+                self.withdraw(log, set_h, a, a + n, n)
         finally:
             free(a)
 

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from rs._fastpath.adjout cimport AdjOut
+from rs._fastpath.adjout cimport AdjOut, entry_t
 from rs._fastpath.buckets cimport Buckets
 from rs._fastpath.rewrite cimport Rewriter
 from rs._fastpath.rib cimport Rib
@@ -20,7 +20,11 @@ cdef class View:
 
     cdef int apply(self, uint32_t h) except -1
     cdef int drain(self) except -1
-    cdef int _change(self, uint32_t attrs_h, uint32_t set_h, uint32_t h, bint owned) except -1
+    cdef int _change(self, uint32_t attrs_h, uint32_t set_h, uint32_t h, uint32_t path_id,
+                     bint owned) except -1
+    cdef int _change_minus(self, uint32_t attrs_h, uint32_t set_h, uint32_t but_h, uint32_t h,
+                           uint32_t path_id) except -1
+    cdef int _apply_paths(self, uint32_t h, entry_t *old, uint32_t n) except -1
 
 cdef class Exporter:
     """Evaluates dirty prefixes for every view, in slices."""

@@ -30,7 +30,8 @@ cdef class View:
     def __dealloc__(self):
         free(self.temps)
 
-    cdef int _change(self, uint32_t attrs_h, uint32_t set_h, uint32_t h, bint owned) except -1:
+    cdef int _change(self, uint32_t attrs_h, uint32_t set_h, uint32_t h, uint32_t path_id,
+                     bint owned) except -1:
         """Add a change; with `owned` the batch takes over a reference to the set."""
         cdef uint32_t *p
         if self.buckets.full():
@@ -44,7 +45,7 @@ cdef class View:
                 self.temps_cap *= 2
             self.temps[self.n_temps] = set_h
             self.n_temps += 1
-        self.buckets.add(attrs_h, set_h, h)
+        self.buckets.add(attrs_h, set_h, h, path_id)
         return 0
 
     cdef int apply(self, uint32_t h) except -1:
@@ -60,17 +61,20 @@ cdef class View:
         old = self.adj.get(h, &n)
         if n == 0 and self.adj.n_fresh == 0:
             return 0
+        if self.adj.addpath:
+            self._apply_paths(h, old, n)
+            return self.adj.store(h)
         if n == 1 and self.adj.n_fresh == 1 and old.set_h == self.adj.fresh.set_h:
             if old.attrs_h == self.adj.fresh.attrs_h:
                 return self.adj.drop_fresh()
-            self._change(self.adj.fresh.attrs_h, self.adj.fresh.set_h, h, False)
+            self._change(self.adj.fresh.attrs_h, self.adj.fresh.set_h, h, 0, False)
         elif n == 0:
             for i in range(self.adj.n_fresh):
-                self._change(self.adj.fresh[i].attrs_h, self.adj.fresh[i].set_h, h, False)
+                self._change(self.adj.fresh[i].attrs_h, self.adj.fresh[i].set_h, h, 0, False)
         elif self.adj.n_fresh == 0:
             for i in range(n):
                 self.adj.rib.sets.ref(old[i].set_h)
-                self._change(0, old[i].set_h, h, True)
+                self._change(0, old[i].set_h, h, 0, True)
         else:
             # Announce to whom it is new; withdraw from who had it and has no successor.
             memset(gone, 0, words * 8)
@@ -91,23 +95,71 @@ cdef class View:
                 for j in range(words):
                     any_bit |= self.scratch[j]
                 if any_bit:
-                    self._change(e.attrs_h, self.adj.rib.sets.intern(self.scratch), h, True)
+                    self._change(e.attrs_h, self.adj.rib.sets.intern(self.scratch), h, 0, True)
             any_bit = 0
             for j in range(words):
                 any_bit |= gone[j]
             if any_bit:
-                self._change(0, self.adj.rib.sets.intern(gone), h, True)
+                self._change(0, self.adj.rib.sets.intern(gone), h, 0, True)
         return self.adj.store(h)
+
+    cdef int _apply_paths(self, uint32_t h, entry_t *old, uint32_t n) except -1:
+        """Queue the difference of a prefix with ADD-PATH: path by path, by identifier."""
+        cdef const uint32_t *old_ids = self.adj.ids(old, n)
+        cdef const uint32_t *ids = self.adj.fresh_ids
+        cdef entry_t *e
+        cdef uint32_t i, j
+        for j in range(n):
+            for i in range(self.adj.n_fresh):
+                if ids[i] == old_ids[j]:
+                    break
+            else:
+                self.adj.rib.sets.ref(old[j].set_h)
+                self._change(0, old[j].set_h, h, old_ids[j], True)
+        for i in range(self.adj.n_fresh):
+            e = &self.adj.fresh[i]
+            for j in range(n):
+                if old_ids[j] == ids[i]:
+                    break
+            else:
+                self._change(e.attrs_h, e.set_h, h, ids[i], False)
+                continue
+            if e.set_h == old[j].set_h:
+                if e.attrs_h != old[j].attrs_h:
+                    self._change(e.attrs_h, e.set_h, h, ids[i], False)
+                continue
+            if e.attrs_h == old[j].attrs_h:
+                self._change_minus(e.attrs_h, e.set_h, old[j].set_h, h, ids[i])
+            else:
+                self._change(e.attrs_h, e.set_h, h, ids[i], False)
+            self._change_minus(0, old[j].set_h, e.set_h, h, ids[i])
+        return 0
+
+    cdef int _change_minus(self, uint32_t attrs_h, uint32_t set_h, uint32_t but_h, uint32_t h,
+                           uint32_t path_id) except -1:
+        """Add a change for the members of one set that are not in another, if there are any."""
+        cdef uint32_t words = self.adj.rib.sets.words
+        cdef uint32_t i
+        cdef uint64_t any_bit = 0
+        memcpy(self.scratch, self.adj.rib.sets.bits(set_h), words * 8)
+        and_not(self.scratch, self.adj.rib.sets.bits(but_h), words)
+        for i in range(words):
+            any_bit |= self.scratch[i]
+        if any_bit:
+            self._change(attrs_h, self.adj.rib.sets.intern(self.scratch), h, path_id, True)
+        return 0
 
     cdef int drain(self) except -1:
         """Encode the batch into the log of every group."""
         cdef Group g
         cdef uint32_t i, n
         cdef const uint32_t *prefixes
+        cdef const uint32_t *ids
         for i in range(self.buckets.n_buckets):
-            prefixes = self.buckets.prefixes(i, &n)
+            prefixes = self.buckets.prefixes(i, &n, &ids)
             for g in self.groups:
-                g.emit(self.buckets.buckets[i].attrs_h, self.buckets.buckets[i].set_h, prefixes, n)
+                g.emit(self.buckets.buckets[i].attrs_h, self.buckets.buckets[i].set_h, prefixes,
+                       ids, n)
         self.buckets.clear()
         for i in range(self.n_temps):
             self.adj.rib.sets.unref(self.temps[i])

@@ -36,6 +36,7 @@ cdef class Member:
     cdef uint64_t *bitmap           # prefixes to bring up to date, by handle; NULL unless RESYNC
     cdef uint32_t bitmap_words
     cdef uint32_t bitmap_pos        # word to look at next
+    cdef dict stale_paths           # with ADD-PATH: prefix handle -> identifiers it may still have
     cdef Log private                # what is encoded for this member alone; None unless needed
     cdef cursor_t pcur
     cdef public bint borr           # enhanced refresh: EoRR is due at the end of the walk
@@ -52,8 +53,9 @@ cdef class Member:
     cdef int _set_bit(self, uint32_t h) except -1
     cdef int _end_resync(self) except -1
     cdef int _note_message(self, const uint8_t *m) except -1
-    cdef int _note_span(self, const uint8_t *p, uint32_t n) except -1
-    cdef uint32_t _present(self, uint32_t h) except? 0xFFFFFFFF
+    cdef int _note_span(self, const uint8_t *p, uint32_t n, bint withdrawn) except -1
+    cdef int _note_withdrawal(self, uint32_t h, uint32_t path_id) except -1
+    cdef uint32_t _add_present(self, uint32_t h) except? 0xFFFFFFFF
 
 cdef class Group:
     """Peers with equal export program and equal encoding; owns the log and the walk."""
@@ -71,7 +73,8 @@ cdef class Group:
     cdef readonly uint32_t n_resync     # members with a bitmap
     cdef public uint32_t log_bound  # octets, LOG_BOUND
 
-    cdef int emit(self, uint32_t attrs_h, uint32_t set_h, const uint32_t *prefixes, uint32_t n) except -1
+    cdef int emit(self, uint32_t attrs_h, uint32_t set_h, const uint32_t *prefixes,
+                  const uint32_t *ids, uint32_t n) except -1
     cdef uint32_t walk_step(self, uint32_t n) except? 0xFFFFFFFF
     cdef int enforce(self) except -1
     cdef int _drain(self, Log log, bint everybody) except -1

@@ -22,12 +22,13 @@ from posix.uio cimport iovec
 
 from rs._fastpath.adjout cimport AdjOut, entry_t
 from rs._fastpath.buckets cimport Buckets
+from rs._fastpath.decode cimport nlri_next
 from rs._fastpath.encode cimport Encoder
 from rs._fastpath.log cimport Log, chunk_t, cursor_t, run_t
 from rs._fastpath.rib cimport Table
 from rs._fastpath.sets cimport SET_ALL
 from rs._fastpath.types cimport ATTR_MP_REACH, FAM_IPV4, HEADER_LEN
-from rs._fastpath.wire cimport load16, prefix_load
+from rs._fastpath.wire cimport load16
 
 
 cdef inline int step_to(Log log, cursor_t *c, cursor_t *to) except -1:
@@ -225,25 +226,35 @@ cdef class Member:
         cdef const uint8_t *end = m + load16(m + 16)
         cdef uint32_t n = load16(p)
         cdef const uint8_t *a
-        self._note_span(p + 2, n)
+        self._note_span(p + 2, n, True)
         p += 2 + n
         n = load16(p)
         a = p + 2
-        self._note_span(a + n, <uint32_t>(end - a - n))
+        self._note_span(a + n, <uint32_t>(end - a - n), False)
         if n and a[1] == ATTR_MP_REACH:
-            self._note_span(a + 9 + a[7], load16(a + 2) - 5 - a[7])
+            self._note_span(a + 9 + a[7], load16(a + 2) - 5 - a[7], False)
         elif n and a[1] == ATTR_MP_REACH + 1:
-            self._note_span(a + 7, load16(a + 2) - 3)
+            self._note_span(a + 7, load16(a + 2) - 3, True)
         return 0
 
-    cdef int _note_span(self, const uint8_t *p, uint32_t n) except -1:
+    cdef int _note_span(self, const uint8_t *p, uint32_t n, bint withdrawn) except -1:
         cdef const uint8_t *end = p + n
         cdef uint8_t addr[16]
-        cdef uint32_t plen
+        cdef uint32_t plen, path_id, h
+        cdef bint addpath = self.group.adj.addpath
         while p < end:
-            plen = p[0]
-            p += 1 + prefix_load(p + 1, plen, addr, self.group.table.trie.width)
-            self._set_bit(self.group.table.ensure(addr, plen))
+            p += nlri_next(p, addpath, self.group.table.trie.width, &path_id, &plen, addr)
+            h = self.group.table.ensure(addr, plen)
+            self._set_bit(h)
+            if addpath and withdrawn:
+                self._note_withdrawal(h, path_id)
+        return 0
+
+    cdef int _note_withdrawal(self, uint32_t h, uint32_t path_id) except -1:
+        """Remember an identifier to withdraw: the present state of a prefix does not tell it."""
+        if self.stale_paths is None:
+            self.stale_paths = {}
+        self.stale_paths.setdefault(h, set()).add(path_id)
         return 0
 
     cdef int _refill(self) except -1:
@@ -259,8 +270,7 @@ cdef class Member:
                 self.bitmap[w] &= self.bitmap[w] - 1
                 h = (w << 6) | bit
                 if self.group.table.trie.plens[h] != 255:
-                    b.add(self._present(h), SET_ALL, h)
-                    n += 1
+                    n += self._add_present(h)
             if self.bitmap[w] == 0:
                 w += 1
                 seen += 1
@@ -271,19 +281,38 @@ cdef class Member:
         self.group._drain(self.private, True)
         return 1
 
-    cdef uint32_t _present(self, uint32_t h) except? 0xFFFFFFFF:
-        """What this member is due for a prefix now; 0 = nothing, a withdrawal."""
-        cdef uint32_t n, i
+    cdef uint32_t _add_present(self, uint32_t h) except? 0xFFFFFFFF:
+        """Add what this member is due for a prefix now, or its withdrawal; return the changes."""
+        cdef uint32_t n, i, k = 0
         cdef entry_t *e = self.group.adj.present(h, &n)
+        cdef Buckets b = self.group.buckets
+        cdef bint addpath = self.group.adj.addpath
+        stale = self.stale_paths.pop(h, None) if self.stale_paths else None
         for i in range(n):
             if self.group.log.sets.has(e[i].set_h, self.slot):
-                return e[i].attrs_h
-        return 0
+                if b.full():
+                    self.group._drain(self.private, True)
+                b.add(e[i].attrs_h, SET_ALL, h, self.group.adj.ids(e, n)[i] if addpath else 0)
+                k += 1
+                if not addpath:
+                    return 1
+                if stale:
+                    stale.discard(self.group.adj.ids(e, n)[i])
+        if not addpath:
+            b.add(0, SET_ALL, h, 0)
+            return 1
+        for path_id in stale or ():
+            if b.full():
+                self.group._drain(self.private, True)
+            b.add(0, SET_ALL, h, path_id)
+            k += 1
+        return k if k else 1
 
     cdef int _end_resync(self) except -1:
         free(self.bitmap)
         self.bitmap = NULL
         self.bitmap_words = 0
+        self.stale_paths = None
         self.group.n_resync -= 1
         self.group.table.release_holder()
         self.group.log.open_cursor(&self.cur)
@@ -383,30 +412,33 @@ cdef class Group:
         cdef Buckets b = self.buckets
         cdef uint32_t i, n, set_h
         cdef const uint32_t *prefixes
+        cdef const uint32_t *ids
         for i in range(b.n_buckets):
-            prefixes = b.prefixes(i, &n)
+            prefixes = b.prefixes(i, &n, &ids)
             set_h = SET_ALL if everybody else b.buckets[i].set_h
             if b.buckets[i].attrs_h:
-                self.encoder.announce(log, b.buckets[i].attrs_h, set_h, prefixes, n)
+                self.encoder.announce(log, b.buckets[i].attrs_h, set_h, prefixes, ids, n)
             else:
-                self.encoder.withdraw(log, set_h, prefixes, n)
+                self.encoder.withdraw(log, set_h, prefixes, ids, n)
         b.clear()
         return 0
 
     cdef int emit(self, uint32_t attrs_h, uint32_t set_h, const uint32_t *prefixes,
-                  uint32_t n) except -1:
+                  const uint32_t *ids, uint32_t n) except -1:
         """Log a change: `n` prefixes now have these attributes (0: are withdrawn) for a set."""
         cdef Member m
         cdef uint32_t i
         if attrs_h:
-            self.encoder.announce(self.log, attrs_h, set_h, prefixes, n)
+            self.encoder.announce(self.log, attrs_h, set_h, prefixes, ids, n)
         else:
-            self.encoder.withdraw(self.log, set_h, prefixes, n)
+            self.encoder.withdraw(self.log, set_h, prefixes, ids, n)
         if self.n_resync:
             for m in self.members:
                 if m.state == MEMBER_RESYNC and self.log.sets.has(set_h, m.slot):
                     for i in range(n):
                         m._set_bit(prefixes[i])
+                        if attrs_h == 0 and self.adj.addpath:
+                            m._note_withdrawal(prefixes[i], ids[i])
         return 0
 
     cdef uint32_t walk_step(self, uint32_t n) except? 0xFFFFFFFF:
@@ -430,7 +462,8 @@ cdef class Group:
                 for i in range(k):
                     if self.buckets.full():
                         self._drain(self.walk, False)
-                    self.buckets.add(e[i].attrs_h, e[i].set_h, h)
+                    self.buckets.add(e[i].attrs_h, e[i].set_h, h,
+                                     self.adj.ids(e, k)[i] if self.adj.addpath else 0)
             self.walk_pos += 1
         self._drain(self.walk, False)
         for m in self.members:
