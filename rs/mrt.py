@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 from rs._fastpath.mrt import PEER_OUT_OF_RANGE, STATUS_TEXT, Framer, parse_bgp4mp, parse_rib
 from rs._fastpath.mrtscan import Scan
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from os import PathLike
     from types import TracebackType
     from typing import BinaryIO
-
-    from rs._fastpath.mrtscan import PeerRow
 
 __all__ = [
     "Event",
@@ -97,6 +95,15 @@ SUBTYPE_NAMES = {
     17: _BGP4MP_NAMES,
 }
 """MRT subtypes by type (RFC 6396 4, RFC 6397, RFC 8050 6)."""
+
+
+PeerRow: TypeAlias = tuple[
+    int, bytes, int, int, bytes, tuple[int, int], tuple[int, int], tuple[int, int],
+    int, int, int, int, bool, int,
+]  # fmt: skip
+"""What Scan knows of a peer: ASN, address, router id, local ASN, local address; entries, announced
+and withdrawn by family; messages, UPDATEs, messages sent, state changes; whether there are 4-octet
+AS numbers, and the families with path identifiers as a bit mask."""
 
 
 def kind_name(kind: int, subtype: int) -> str:

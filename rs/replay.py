@@ -228,9 +228,11 @@ class Player(asyncio.BufferedProtocol):
         """Take note that the connection is gone."""
         self._transport = None
         reason = "connection closed by the other side" if exc is None else str(exc)
-        self._session.closed(self, time.monotonic(), reason)
-        self._carry_out()
-        self._finish(self._session.last_error or reason)
+        try:
+            self._session.closed(self, time.monotonic(), reason)
+            self._carry_out()
+        finally:  # whatever happens, nobody waits for this session any more
+            self._finish(self._session.last_error or reason)
 
     # ---- the session's side
 

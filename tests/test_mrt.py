@@ -12,6 +12,10 @@ import subprocess
 from ipaddress import ip_address, ip_network
 
 import pytest
+
+from rs.errors import MrtError
+from rs.iana import Family
+from rs.mrt import load_table, open_mrt
 from tests.mrtfiles import (
     address,
     attr,
@@ -30,10 +34,6 @@ from tests.mrtfiles import (
     rib_entry,
     update,
 )
-
-from rs.errors import MrtError
-from rs.iana import Family
-from rs.mrt import load_table, open_mrt
 
 V4, V6 = Family.IPV4_UNICAST, Family.IPV6_UNICAST
 PEERS = peer_index_table(("10.0.0.1", 65001), ("2001:db8::2", 400_000), view="all")

@@ -2,8 +2,6 @@
 
 from typing import final
 
-from typing_extensions import disjoint_base
-
 STATUS_TEXT: dict[int, str]
 """What a status other than "fine" and "of no use here" means, in words."""
 
@@ -11,7 +9,6 @@ PEER_OUT_OF_RANGE: int
 """The status of an entry whose peer index is beyond the PEER_INDEX_TABLE."""
 
 @final
-@disjoint_base
 class Framer:
     """Cuts decompressed octets into records; owns its buffer, which grows to the largest record."""
 

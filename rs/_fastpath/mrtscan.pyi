@@ -1,21 +1,12 @@
 """Types of `mrtscan.pyx`."""
 
-from typing import TypeAlias, final
-
-from typing_extensions import disjoint_base
+from typing import Self, final
 
 from rs._fastpath.mrt import Framer
 from rs._fastpath.mrttable import Table
-
-PeerRow: TypeAlias = tuple[
-    int, bytes, int, int, bytes, tuple[int, int], tuple[int, int], tuple[int, int],
-    int, int, int, int, bool, int,
-]  # fmt: skip
-"""ASN, address, router id, local ASN, local address, entries, announced and withdrawn by family,
-messages, UPDATEs, messages sent, state changes, 4-octet AS seen, families with path identifiers."""
+from rs.mrt import PeerRow
 
 @final
-@disjoint_base
 class Scan:
     """Reads records into peers and counters, and RIB entries into a Table if there is one."""
 
@@ -38,7 +29,7 @@ class Scan:
     first_usec: int
     """Earliest and latest record, microseconds since 1970."""
     last_usec: int
-    def __init__(self, table: Table | None = None) -> None: ...
+    def __new__(cls, table: Table | None = None) -> Self: ...
     def feed(self, data: bytes) -> bool:
         """Read what is whole in the octets so far; False when framing is lost for good."""
 

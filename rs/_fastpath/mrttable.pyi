@@ -1,13 +1,10 @@
 """Types of `mrttable.pyx`."""
 
-from typing import Any, final
-
-from typing_extensions import disjoint_base
+from typing import Any, Self, final
 
 from rs.mrt import Summary
 
 @final
-@disjoint_base
 class Table:
     """A RIB file's routes by peer, ready to be packed into UPDATEs; owns all it holds."""
 
@@ -19,7 +16,7 @@ class Table:
     """Routes among them that a receiver may not use (RFC 7606)."""
     n_unusable: int
     """Entries left out because their attributes cannot be cut apart or lack ORIGIN or AS_PATH."""
-    def __init__(self, *, only: int = -1) -> None:
+    def __new__(cls, *, only: int = -1) -> Self:
         """Keep the routes of peer index `only`; -1 = all."""
 
     def count(self, peer: int, family: int) -> tuple[int, int]:

@@ -1,15 +1,12 @@
 """Types of `play.pyx`."""
 
-from typing import final
-
-from typing_extensions import disjoint_base
+from typing import Self, final
 
 from rs._fastpath.mrttable import Table
 from rs._fastpath.recode import Rewriter
 from rs.session_types import IngestEvent
 
 @final
-@disjoint_base
 class Packer:
     """One peer's routes of a family as UPDATEs, routes with the same attributes together.
 
@@ -23,23 +20,22 @@ class Packer:
     n_skipped: int
     """Routes left out: without next hop, with one that the session cannot carry, with attributes
     too long for its messages, or not valid."""
-    def __init__(
-        self,
+    def __new__(
+        cls,
         table: Table,
         peer: int,
         family: int,
         rewriter: Rewriter,
         *,
         valid_only: bool = False,
-    ) -> None: ...
+    ) -> Self: ...
     def next(self, room: int = ...) -> bytes:
-        """Return the next whole messages in up to `room` octets (default 256 KiB), empty at the end.
+        """Return the next whole messages in up to `room` octets (256 KiB), empty at the end.
 
         ValueError when a message may need more than `room`.
         """
 
 @final
-@disjoint_base
 class Sink:
     """An Ingest that counts UPDATEs and throws them away; see rs.session_types.Ingest.
 
@@ -47,11 +43,12 @@ class Sink:
     """
 
     updates: int
+    keepalives: int
     octets: int
     """Octets received."""
     pending_events: int
     """True when `take_events` has something."""
-    def __init__(self, limit: int = 4096) -> None: ...
+    def __new__(cls, limit: int = 4096) -> Self: ...
     def feed(self, data: bytes | memoryview) -> int:
         """Take one read; return how many messages it completed, or -1 on an error event."""
 

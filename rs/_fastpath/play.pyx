@@ -176,6 +176,7 @@ cdef class Sink:
     """See play.pyi."""
 
     cdef readonly uint64_t updates
+    cdef readonly uint64_t keepalives
     cdef readonly uint64_t octets
     cdef uint32_t limit
     cdef uint8_t *buf           # a message whose end has not come yet
@@ -256,7 +257,7 @@ cdef class Sink:
         if kind == MSG_UPDATE:
             self.updates += 1
         elif kind == MSG_KEEPALIVE:
-            self.add(("keepalive", 1))
+            self.keepalives += 1
         elif kind == MSG_NOTIFICATION and n >= HEADER_LEN + 2:
             self.add(("notification", p[19], p[20], <bytes>p[21:n]))
         elif kind == MSG_ROUTE_REFRESH and n >= HEADER_LEN + 4:

@@ -1,11 +1,8 @@
 """Types of `recode.pyx`."""
 
-from typing import final
-
-from typing_extensions import disjoint_base
+from typing import Self, final
 
 @final
-@disjoint_base
 class Rewriter:
     """How recorded attributes and UPDATEs become those of one session.
 
@@ -34,8 +31,8 @@ class Rewriter:
     """Recorded UPDATEs dropped because they are about families that the session does not have."""
     n_too_long: int
     """Recorded UPDATEs dropped, in whole or part, because they fit no message of the session."""
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         as4: bool = True,
         ibgp: bool = False,
@@ -46,7 +43,7 @@ class Rewriter:
         ext_next_hop: bool = False,
         next_hop4: bytes = b"",
         next_hop6: bytes = b"",
-    ) -> None: ...
+    ) -> Self: ...
     def convert(self, raw: bytes, as4: bool, addpath: bool) -> bytes:
         """Return a recorded UPDATE as the session may send it: none, one or more messages.
 
