@@ -351,7 +351,7 @@ def _reason(error: OSError) -> str:
         return "already in use by another process"
     if error.errno == errno.EADDRNOTAVAIL:
         return "no interface has this address"
-    return (error.strerror or str(error)).lower()
+    return error.strerror.lower() if error.strerror else str(error)
 
 
 class ApiServer:

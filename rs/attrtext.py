@@ -8,7 +8,7 @@ of operators: AS numbers in asplain (RFC 5396), communities as `64500:1` (RFC 19
 from __future__ import annotations
 
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rs.iana import Origin, SegmentType, WellKnownCommunity
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from rs.show_types import Attributes, Segment
 
 _ORIGINS = {Origin.IGP: "IGP", Origin.EGP: "EGP", Origin.INCOMPLETE: "incomplete"}
-_SEGMENTS = {
+_SEGMENTS: dict[int, Literal["set", "confed-sequence", "confed-set"]] = {
     SegmentType.AS_SET: "set",
     SegmentType.AS_CONFED_SEQUENCE: "confed-sequence",
     SegmentType.AS_CONFED_SET: "confed-set",
 }
-_BRACKETS = {"set": "{}", "confed-sequence": "()", "confed-set": "[]"}
+_BRACKETS = {"set": ("{", "}"), "confed-sequence": ("(", ")"), "confed-set": ("[", "]")}
 _EXT_KINDS = {0x02: "rt", 0x03: "soo"}
 """Subtypes that all three forms of an AS- or address-specific extended community share."""
 _EXT_FORMS = {0x00: "as2", 0x01: "ip", 0x02: "as4"}
@@ -74,7 +74,7 @@ def _as_path(segments: Iterable[tuple[int, tuple[int, ...]]]) -> list[int | Segm
         if kind == SegmentType.AS_SEQUENCE:
             out.extend(asns)
         else:
-            out.append({"type": _SEGMENTS[SegmentType(kind)], "asns": list(asns)})  # type: ignore[typeddict-item]
+            out.append({"type": _SEGMENTS[kind], "asns": list(asns)})
     return out
 
 

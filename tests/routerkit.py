@@ -8,13 +8,24 @@ import struct
 from typing import TYPE_CHECKING
 
 from rs._fastpath.outbox import Outbox
+
 from rs.configfile import load_config
 from rs.messages import KEEPALIVE
 from rs.router import Router
 from rs.session import Down
 from tests.sessions import open_message
-from tests.updatekit import OPTIONAL, SEQUENCE, TRANSITIVE, WELL_KNOWN
-from tests.updatekit import attr, prefix, reach, segments, unreach, update
+from tests.updatekit import (
+    OPTIONAL,
+    SEQUENCE,
+    TRANSITIVE,
+    WELL_KNOWN,
+    attr,
+    prefix,
+    reach,
+    segments,
+    unreach,
+    update,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
