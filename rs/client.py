@@ -173,7 +173,10 @@ class Client:
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
         try:
-            return response.read1(BLOCK)
+            data = response.read1(BLOCK)
+            if not data:
+                response.close()  # before 3.12.4 the connection would take no further request
+            return data
         except (OSError, http.client.HTTPException) as error:
             self.close()
             what = "broken off" if isinstance(error, http.client.IncompleteRead) else _reason(error)
