@@ -58,8 +58,8 @@ def run_once(daemon: Daemon, scenario: Scenario, scale: float) -> dict[str, Any]
             begun = time.monotonic()
             while not listens(process.pid, PORT):
                 if process.poll() is not None or time.monotonic() - begun > daemon.ready_s:
-                    said = (folder / "output").read_text(errors="replace")[-2000:]
-                    raise RuntimeError(f"{daemon.name} does not listen: {said}")
+                    said = (folder / "output").read_text(errors="replace").strip()
+                    raise RuntimeError(f"does not listen: {said.splitlines()[-1:]}")
                 time.sleep(0.02)
             ready = time.monotonic() - begun
             time.sleep(0.5)

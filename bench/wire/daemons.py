@@ -104,8 +104,6 @@ class Rs(Daemon):
             f"asn = {RS_ASN}",
             f'router_id = "{DAEMON}"',
             f'listen = ["{DAEMON}:{PORT}"]',
-            "[api]",
-            f'socket = "{folder}/rs.sock"',
             "[defaults]",
             f"families = {families}",
             "hold_time = 240",
