@@ -19,7 +19,7 @@ from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 FIRST_ADDR = 20 << 24
 """Synthetic IPv4 prefixes are the /24s from 20.0.0.0 on."""
@@ -98,8 +98,9 @@ class Tables:
     blocks: list[Block]
     nlri: list[bytes] = field(repr=False)
     """Wire form of each prefix, IPv4 first."""
-    _give: dict[int, list[tuple[Block, int]]] = field(default_factory=dict, repr=False)
+    _special: dict[int, list[Block]] = field(default_factory=dict, repr=False)
     _by_source: dict[int, list[tuple[Block, Offer]]] = field(default_factory=dict, repr=False)
+    _hops: array[int] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.n4 = len(self.prefixes4) // 5
@@ -109,13 +110,13 @@ class Tables:
                 self._by_source.setdefault(offer.source, []).append((block, offer))
             # Everybody is due the best offer but its source and whom it is closed to.
             for member in {best.source, best.closed_to} - {-1}:
-                self._give.setdefault(member, []).append((block, self._source(block, member)))
+                self._special.setdefault(member, []).append(block)
 
     @staticmethod
-    def _source(block: Block, member: int) -> int:
+    def _source(block: Block, member: int, without: frozenset[int]) -> int:
         """Source of the offer of `block` that `member` is due, -1 for none."""
         for offer in block.offers:
-            if member not in (offer.source, offer.closed_to):
+            if member not in (offer.source, offer.closed_to) and offer.source not in without:
                 return offer.source
         return -1
 
@@ -201,18 +202,33 @@ class Tables:
 
     def due(self, member: int, *, without: frozenset[int] = frozenset()) -> bytes:
         """Bitmap of what a member must hold; with `without`, when those members are away."""
-        # All but what some block denies; only these can: their best offer is not for everybody.
-        blocks = [block for block, _ in self._give.get(member, ())]
-        blocks += [block for m in without for block, _ in self._by_source.get(m, ())]
-        closed = (
-            block
-            for block in blocks
-            if all(
-                member in (offer.source, offer.closed_to) or offer.source in without
-                for offer in block.offers
-            )
-        )
+        closed = (block for block, source in self._exceptions(member, without) if source < 0)
         return self._bytes(((1 << len(self)) - 1) & ~self._mask(closed))
+
+    def next_hops(self, member: int, *, without: frozenset[int] = frozenset()) -> bytes:
+        """Next hop a member must hold per prefix: last four octets, native order; 0 = none."""
+        out = array("I", self._best_hops())
+        for block, source in self._exceptions(member, without):
+            hop = member_address(source) if source >= 0 else 0
+            for at in range(block.first, block.first + block.count):
+                out[at] = hop
+        return out.tobytes()
+
+    def _best_hops(self) -> array[int]:
+        if self._hops is None:
+            self._hops = array("I", bytes(4 * len(self)))
+            for block in self.blocks:
+                hop = member_address(block.offers[0].source)
+                for at in range(block.first, block.first + block.count):
+                    self._hops[at] = hop
+        return self._hops
+
+    def _exceptions(self, member: int, without: frozenset[int]) -> Iterator[tuple[Block, int]]:
+        """Blocks that may come to a member by another offer than the best, and whose; -1 = none."""
+        yield from ((b, self._source(b, member, without)) for b in self._special.get(member, ()))
+        for away in without:
+            for block, _ in self._by_source.get(away, ()):
+                yield block, self._source(block, member, without)
 
     def own(self, member: int) -> bytes:
         """Bitmap of what only this member brings; who sends it back has no split horizon."""
@@ -228,19 +244,6 @@ class Tables:
             for block, _ in self._by_source.get(member, ())
             if all(offer.source == member for offer in block.offers)
         )
-
-    def next_hops(self, member: int) -> bytes:
-        """Next hop a member must hold per prefix: last four octets, native order; 0 = none."""
-        out = array("I", bytes(4 * len(self)))
-        for block in self.blocks:
-            hop = member_address(block.offers[0].source)
-            for at in range(block.first, block.first + block.count):
-                out[at] = hop
-        for block, source in self._give.get(member, ()):
-            hop = member_address(source) if source >= 0 else 0
-            for at in range(block.first, block.first + block.count):
-                out[at] = hop
-        return out.tobytes()
 
     def _mask(self, blocks: Iterable[Block]) -> int:
         bits = bytearray(len(self) // 8 + 1)

@@ -97,8 +97,8 @@ def run_once(daemon: Daemon, scenario: Scenario, scale: float) -> dict[str, Any]
             result: dict[str, Any] = json.loads(worker.stdout)
             result["ready_s"] = ready
             result["daemon_alive"] = process.poll() is None
-            if not result["daemon_alive"]:
-                result["said"] = (folder / "output").read_text(errors="replace")[-2000:]
+            if not all(p["complete"] for p in result["phases"]):
+                result["said"] = (folder / "output").read_text(errors="replace")
             return result
         finally:
             process.terminate()
