@@ -113,8 +113,7 @@ class Rs(Daemon):
             lines += ["[[neighbors]]", f'address = "{site.address(m)}"', f"asn = {site.asn(m)}"]
             if site.reflector:
                 lines.append("route_reflector_client = true")
-            if m in site.addpath:
-                lines.append('add_path = "send"')
+            # Several paths a prefix are not sent yet: members that could take them get one.
         (folder / "rs.toml").write_text("\n".join(lines) + "\n")
         return [self.path, "-m", "rs", "run", str(folder / "rs.toml")]
 
