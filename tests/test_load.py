@@ -105,8 +105,7 @@ def test_everybody_gets_exactly_what_others_bring(floor: int, ipv6: float) -> No
         assert seen["announced"] == 400
         assert start < seen["t_first"] <= seen["t_exact"]
         assert client.holds(m) == tables.due(m)
-        assert seen["end_of_rib"] & IPV4
-        assert bool(seen["end_of_rib"] & IPV6) == bool(ipv6)
+        assert seen["end_of_rib"] == (0b11 if ipv6 else 0b01)
     assert client.counts == {"watched": 5, "up": 5, "exact": 5}
 
 
@@ -301,6 +300,17 @@ def test_messages_cut_anywhere_are_put_together() -> None:
     seen = single([whole[i : i + 1] for i in range(len(whole))], 7)
     assert seen["exact"]
     assert (seen["updates"], seen["announced"]) == (2, 3)
+
+
+def test_a_prefix_announced_twice_counts_once() -> None:
+    for twice in (
+        [announce(b"\x18\x14\0\0\x18\x14\0\0\x18\x14\0\1")],
+        [announce(b"\x18\x14\0\0"), announce(b"\x18\x14\0\0\x18\x14\0\1")],
+    ):
+        seen = single([opening() + KEEPALIVE, *twice], 3)
+        assert seen["exact"], seen
+        seen = single([opening() + KEEPALIVE, *twice], 1)
+        assert faults(seen) == {"surplus": 1}
 
 
 def test_path_identifiers_are_read_where_they_are_agreed_on() -> None:

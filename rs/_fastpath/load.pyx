@@ -18,91 +18,61 @@ alive. RFC 4271 4, 4724 2 (End-of-RIB), 4760, 5492, 6793, 7911, 8654.
 from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, ETIMEDOUT, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strerror
+from libc.string cimport memcpy, memset, strerror
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, itimerspec, timespec
 from posix.unistd cimport close, read
 
+from rs._fastpath.judge cimport HIST_LEN, Universe, churn_t, hist_value, holding_ok, holding_t
+from rs._fastpath.net cimport (
+    AF_INET,
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_MOD,
+    EPOLLERR,
+    EPOLLHUP,
+    EPOLLIN,
+    EPOLLOUT,
+    IP_BIND_ADDRESS_NO_PORT,
+    IPPROTO_IP,
+    IPPROTO_TCP,
+    MSG_NOSIGNAL,
+    SO_ERROR,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_NODELAY,
+    TFD_CLOEXEC,
+    TFD_NONBLOCK,
+    bind,
+    connect,
+    epoll_create1,
+    epoll_ctl,
+    epoll_event,
+    epoll_wait,
+    getsockopt,
+    htonl,
+    htons,
+    recv,
+    send,
+    setsockopt,
+    sockaddr,
+    sockaddr_in,
+    socket,
+    timerfd_create,
+    timerfd_settime,
+)
 from rs._fastpath.types cimport (
-    ATTR_MP_REACH,
-    ATTR_MP_UNREACH,
-    ATTR_NEXT_HOP,
+    FAM_IPV4,
+    FAM_IPV6,
     HEADER_LEN,
     MAX_EXT_MSG,
-    MAX_MSG,
     MSG_KEEPALIVE,
     MSG_NOTIFICATION,
     MSG_OPEN,
     MSG_UPDATE,
 )
-from rs._fastpath.wire cimport load16, load32, load64, plen_bytes, prefix_load, store16, store32
-
-cdef extern from "<netinet/in.h>" nogil:
-    enum:
-        AF_INET
-        IPPROTO_IP
-        IPPROTO_TCP
-    struct in_addr:
-        uint32_t s_addr
-    struct sockaddr_in:
-        uint16_t sin_family
-        uint16_t sin_port
-        in_addr sin_addr
-    enum:
-        IP_BIND_ADDRESS_NO_PORT
-    uint32_t htonl(uint32_t)
-    uint16_t htons(uint16_t)
-
-cdef extern from "<netinet/tcp.h>" nogil:
-    enum:
-        TCP_NODELAY
-
-cdef extern from "<sys/socket.h>" nogil:
-    struct sockaddr:
-        pass
-    enum:
-        SOCK_STREAM
-        SOCK_NONBLOCK
-        SOCK_CLOEXEC
-        SOL_SOCKET
-        SO_ERROR
-        SO_LINGER
-        MSG_NOSIGNAL
-    int socket(int, int, int)
-    int bind(int, const sockaddr *, unsigned int)
-    int connect(int, const sockaddr *, unsigned int)
-    int getsockopt(int, int, int, void *, unsigned int *)
-    int setsockopt(int, int, int, const void *, unsigned int)
-    ssize_t recv(int, void *, size_t, int)
-    ssize_t send(int, const void *, size_t, int)
-
-cdef extern from "<sys/epoll.h>" nogil:
-    ctypedef union epoll_data_t:
-        uint32_t u32
-    struct epoll_event:
-        uint32_t events
-        epoll_data_t data
-    enum:
-        EPOLLIN
-        EPOLLOUT
-        EPOLLERR
-        EPOLLHUP
-        EPOLL_CTL_ADD
-        EPOLL_CTL_MOD
-        EPOLL_CLOEXEC
-    int epoll_create1(int)
-    int epoll_ctl(int, int, int, epoll_event *)
-    int epoll_wait(int, epoll_event *, int, int)
-
-cdef extern from "<sys/timerfd.h>" nogil:
-    enum:
-        TFD_NONBLOCK
-        TFD_CLOEXEC
-    int timerfd_create(int, int)
-    int timerfd_settime(int, int, const itimerspec *, itimerspec *)
-
-cdef extern from *:
-    int __builtin_popcountll(unsigned long long) nogil
-    int __builtin_clzll(unsigned long long) nogil
+from rs._fastpath.wire cimport load16, load64, store16, store32
 
 cdef enum:
     ST_IDLE = 0         # no socket
@@ -133,9 +103,6 @@ cdef enum:
     ANSWER_NS = 5000000000  # a connection without an OPEN after so long is tried again
     TICK_NS = 20000000
     KEEPALIVE_NS = 30000000000
-    HIST_LEN = 4096         # 64 buckets an octave: 1.6 % wide
-    DIRECT_LEN = 1 << 24    # every IPv4 /24
-    IDX_BITS = 26           # prefixes of a run: 67 million at most
 
 # The same for Python.
 AS4, EXTENDED, ADDPATH, IPV4, IPV6 = OPT_AS4, OPT_EXT_MSG, OPT_ADDPATH, OPT_IPV4, OPT_IPV6
@@ -145,12 +112,10 @@ cdef struct member_t:
     int fd
     uint8_t state           # ST_*
     uint8_t opts            # OPT_*
-    uint8_t rx_addpath      # OPT_IPV4 | OPT_IPV6: families in which NLRI to us carry path ids
     uint8_t watched         # counts towards goals
     uint8_t ok              # holds exactly what it is due
     uint8_t sending         # its table may go out
     uint8_t armed           # EPOLLOUT is asked for
-    uint8_t eor             # End-of-RIB seen: bit per family
     uint16_t port
     uint32_t host           # daemon's address, host order
     uint32_t source         # our address, host order; 0 = any
@@ -164,7 +129,6 @@ cdef struct member_t:
     uint64_t keepalive_at   # ns
     uint64_t t_connect      # ns, monotonic; 0 = not yet. First connect() of the current life
     uint64_t t_up
-    uint64_t t_first        # first NLRI since the last mark()
     uint64_t t_ok           # when it last became exact
     uint64_t t_sent         # table handed to the kernel in full
     const uint8_t *tx       # its table, borrowed
@@ -176,51 +140,15 @@ cdef struct member_t:
     uint8_t *carry          # start of a message that is not all here
     uint32_t carry_len
     uint32_t carry_cap
-    uint64_t *have          # bit per prefix
-    uint64_t *due           # bit per prefix
-    uint64_t *own           # bit per prefix that only this member brings, or NULL
-    uint64_t *churned       # bit per prefix: its change came; NULL outside churn
-    uint32_t *nh            # next hop (last 4 octets) per prefix; NULL = not sampled
-    uint32_t *nh_due        # 0 = any
-    uint64_t missing        # due and not had
-    uint64_t surplus        # had, neither due nor own
-    uint64_t echoed         # own prefixes that came back
-    uint64_t nh_wrong       # due prefixes whose next hop is not the right one
-    uint64_t unknown        # NLRI outside the universe
-    uint64_t malformed
     uint64_t rx_bytes
     uint64_t tx_bytes
-    uint64_t updates
-    uint64_t announced      # NLRI
-    uint64_t withdrawn
+    holding_t holding       # its routes, and what is wrong with them
 
 
 cdef inline uint64_t now_ns() noexcept nogil:
     cdef timespec ts
     clock_gettime(CLOCK_MONOTONIC, &ts)
     return <uint64_t>ts.tv_sec * 1000000000 + <uint64_t>ts.tv_nsec
-
-
-cdef inline uint64_t mix(uint64_t x) noexcept nogil:
-    x ^= x >> 32
-    x *= <uint64_t>0x9E3779B97F4A7C15
-    return x ^ (x >> 29)
-
-
-cdef inline uint32_t hist_slot(uint64_t v) noexcept nogil:
-    cdef uint32_t e
-    if v < 128:
-        return <uint32_t>v
-    e = 63 - __builtin_clzll(v)
-    return ((e - 5) << 6) + <uint32_t>((v >> (e - 6)) & 63)
-
-
-cdef uint64_t hist_value(uint32_t slot) noexcept nogil:
-    cdef uint32_t e
-    if slot < 128:
-        return slot
-    e = (slot >> 6) + 5
-    return ((<uint64_t>64 + (slot & 63)) << (e - 6)) + ((<uint64_t>1 << (e - 6)) >> 1)
 
 
 cdef class LoadClient:
@@ -231,15 +159,7 @@ cdef class LoadClient:
     cdef uint32_t cap_members
     cdef int ep
     cdef int timer
-    cdef uint32_t n4                # IPv4 prefixes; index n4 is the first IPv6 prefix
-    cdef uint32_t n_prefixes
-    cdef uint32_t n_words           # 64-bit words of a bitmap
-    cdef uint32_t *direct           # index + 1 by the upper 24 bits, for /24s
-    cdef uint64_t *slots4           # key << IDX_BITS | index + 1; key = length << 32 | address
-    cdef uint64_t mask4
-    cdef uint32_t *slots6           # index + 1
-    cdef uint64_t mask6
-    cdef const uint8_t *keys6       # 17 octets a prefix
+    cdef Universe universe
     cdef uint8_t *rbuf              # MAX_EXT_MSG octets for a carried start, then READ_LEN
     cdef uint32_t n_watched
     cdef uint32_t n_up              # watched and up
@@ -248,38 +168,27 @@ cdef class LoadClient:
     cdef uint64_t next_tick
     cdef uint64_t last_tick
     # Churn.
-    cdef uint64_t *sent_at          # ns by prefix, 0 = not changed
-    cdef uint64_t *hist
+    cdef churn_t churned            # what came of it; arrays are ours
     cdef const uint8_t *churn_bytes
     cdef uint64_t *churn_off        # n_churn + 1
     cdef uint32_t *churn_who
     cdef uint32_t *churn_idx
     cdef uint32_t n_churn
     cdef uint32_t churn_next
-    cdef uint64_t n_receipts
     cdef uint64_t want_receipts
-    cdef uint64_t lat_max
-    cdef bint churning
     cdef list keep                  # Python objects whose bytes we borrow
 
     def __cinit__(self, bytes prefixes4, bytes prefixes6=b""):
-        self.keep = [prefixes4, prefixes6]
+        self.keep = []
         self.ep = epoll_create1(EPOLL_CLOEXEC)
         self.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
         if self.ep < 0 or self.timer < 0:
             raise OSError(errno, "no epoll or timer descriptor")
-        if len(prefixes4) % 5 or len(prefixes6) % 17:
-            raise ValueError("prefixes are 4 + 1 octets (IPv4) and 16 + 1 octets (IPv6) each")
-        self.n4 = len(prefixes4) // 5
-        self.n_prefixes = self.n4 + len(prefixes6) // 17
-        if self.n_prefixes == 0 or self.n_prefixes >= (1 << IDX_BITS) - 1:
-            raise ValueError(f"{self.n_prefixes} prefixes; want 1 to {(1 << IDX_BITS) - 2}")
-        self.n_words = (self.n_prefixes + 63) >> 6
+        self.universe = Universe(prefixes4, prefixes6)
         self.rbuf = <uint8_t *>malloc(MAX_EXT_MSG + READ_LEN)
-        self.hist = <uint64_t *>calloc(HIST_LEN, 8)
-        if self.rbuf == NULL or self.hist == NULL:
+        self.churned.hist = <uint64_t *>calloc(HIST_LEN, 8)
+        if self.rbuf == NULL or self.churned.hist == NULL:
             raise MemoryError
-        self._index(prefixes4, prefixes6)
         cdef epoll_event ev
         ev.events = EPOLLIN
         ev.data.u32 = TIMER_ID
@@ -293,16 +202,13 @@ cdef class LoadClient:
             m = &self.members[i]
             if m.fd >= 0:
                 close(m.fd)
-            for p in (<size_t>m.ctl, <size_t>m.carry, <size_t>m.have, <size_t>m.due,
-                      <size_t>m.own, <size_t>m.churned, <size_t>m.nh, <size_t>m.nh_due):
-                free(<void *><size_t>p)
+            self.universe.free_holding(&m.holding)
+            free(m.ctl)
+            free(m.carry)
         free(self.members)
-        free(self.direct)
-        free(self.slots4)
-        free(self.slots6)
         free(self.rbuf)
-        free(self.hist)
-        free(self.sent_at)
+        free(self.churned.hist)
+        free(self.churned.sent_at)
         free(self.churn_off)
         free(self.churn_who)
         free(self.churn_idx)
@@ -310,70 +216,6 @@ cdef class LoadClient:
             close(self.ep)
         if self.timer > 0:
             close(self.timer)
-
-    # The universe of prefixes.
-
-    cdef int _index(self, bytes prefixes4, bytes prefixes6) except -1:
-        cdef const uint8_t *p = prefixes4
-        cdef uint32_t i
-        cdef uint64_t key, at, want = 16
-        while want < 2 * <uint64_t>self.n4:
-            want <<= 1
-        self.mask4 = want - 1
-        self.slots4 = <uint64_t *>calloc(want, 8)
-        self.direct = <uint32_t *>calloc(DIRECT_LEN, 4)     # pages are touched as they are used
-        if self.slots4 == NULL or self.direct == NULL:
-            raise MemoryError
-        for i in range(self.n4):
-            if p[4] == 24:
-                if self.direct[load32(p) >> 8]:
-                    raise ValueError(f"IPv4 prefix {i} is there twice")
-                self.direct[load32(p) >> 8] = i + 1
-            else:
-                key = (<uint64_t>p[4] << 32) | load32(p)
-                at = mix(key) & self.mask4
-                while self.slots4[at]:
-                    if self.slots4[at] >> IDX_BITS == key:
-                        raise ValueError(f"IPv4 prefix {i} is there twice")
-                    at = (at + 1) & self.mask4
-                self.slots4[at] = (key << IDX_BITS) | (i + 1)
-            p += 5
-        want = 16
-        while want < 2 * <uint64_t>(self.n_prefixes - self.n4):
-            want <<= 1
-        self.mask6 = want - 1
-        self.slots6 = <uint32_t *>calloc(want, 4)
-        if self.slots6 == NULL:
-            raise MemoryError
-        self.keys6 = prefixes6
-        p = self.keys6
-        for i in range(self.n_prefixes - self.n4):
-            at = mix(load64(p) ^ mix(load64(p + 8) + p[16])) & self.mask6
-            while self.slots6[at]:
-                if memcmp(self.keys6 + 17 * (self.slots6[at] - 1), p, 17) == 0:
-                    raise ValueError(f"IPv6 prefix {i} is there twice")
-                at = (at + 1) & self.mask6
-            self.slots6[at] = i + 1
-            p += 17
-        return 0
-
-    cdef inline uint32_t _find4(self, uint32_t plen, uint32_t addr) noexcept nogil:
-        """Index + 1, or 0 for a prefix outside the universe."""
-        cdef uint64_t key = (<uint64_t>plen << 32) | addr
-        cdef uint64_t at = mix(key) & self.mask4
-        while self.slots4[at]:
-            if self.slots4[at] >> IDX_BITS == key:
-                return <uint32_t>(self.slots4[at] & ((1 << IDX_BITS) - 1))
-            at = (at + 1) & self.mask4
-        return 0
-
-    cdef uint32_t _find6(self, const uint8_t *key) noexcept nogil:
-        cdef uint64_t at = mix(load64(key) ^ mix(load64(key + 8) + key[16])) & self.mask6
-        while self.slots6[at]:
-            if memcmp(self.keys6 + 17 * (self.slots6[at] - 1), key, 17) == 0:
-                return self.n4 + self.slots6[at]
-            at = (at + 1) & self.mask6
-        return 0
 
     # Members.
 
@@ -399,11 +241,8 @@ cdef class LoadClient:
         m.asn = asn
         m.router_id = router_id
         m.opts = <uint8_t>opts
-        m.have = <uint64_t *>calloc(self.n_words, 8)
-        m.due = <uint64_t *>calloc(self.n_words, 8)
         self.n_members += 1         # from here __dealloc__ frees it
-        if m.have == NULL or m.due == NULL:
-            raise MemoryError
+        self.universe.new_holding(&m.holding)
         m.ok = 1                    # has nothing, is due nothing
         self._set_table(m, table)
         return self.n_members - 1
@@ -426,38 +265,19 @@ cdef class LoadClient:
         self._set_table(m, table)
         m.sending = 0
 
-    cdef int _bits(self, bytes given, uint64_t **out) except -1:
-        """Copy a bitmap (least significant bit first) into `out`, which is allocated when NULL."""
-        if len(given) != (self.n_prefixes + 7) // 8:
-            raise ValueError(f"bitmap of {len(given)} octets; want {(self.n_prefixes + 7) // 8}")
-        if self.n_prefixes & 7 and given[len(given) - 1] >> (self.n_prefixes & 7):
-            raise ValueError("bitmap has bits past the last prefix")
-        if out[0] == NULL:
-            out[0] = <uint64_t *>calloc(self.n_words, 8)
-            if out[0] == NULL:
-                raise MemoryError
-        memset(out[0], 0, self.n_words * 8)
-        memcpy(out[0], <const uint8_t *>given, len(given))
-        return 0
-
     def set_due(self, uint32_t member, bytes due, bytes own=None):
         cdef member_t *m = self._member(member)
-        self._bits(due, &m.due)
+        self.universe.load_bits(due, &m.holding.due)
         if own is not None:
-            self._bits(own, &m.own)
-        self._recount(m)
+            self.universe.load_bits(own, &m.holding.own)
+        self.universe.recount(&m.holding)
+        self._judge(m, now_ns())
 
     def set_due_next_hops(self, uint32_t member, bytes next_hops):
         cdef member_t *m = self._member(member)
-        if len(next_hops) != 4 * self.n_prefixes:
-            raise ValueError(f"{len(next_hops)} octets of next hops; want {4 * self.n_prefixes}")
-        if m.nh == NULL:
-            m.nh = <uint32_t *>calloc(self.n_prefixes, 4)
-            m.nh_due = <uint32_t *>calloc(self.n_prefixes, 4)
-            if m.nh == NULL or m.nh_due == NULL:
-                raise MemoryError
-        memcpy(m.nh_due, <const uint8_t *>next_hops, len(next_hops))
-        self._recount(m)
+        self.universe.load_next_hops(&m.holding, next_hops)
+        self.universe.recount(&m.holding)
+        self._judge(m, now_ns())
 
     def set_rate(self, uint32_t member, int64_t octets_per_s):
         cdef member_t *m = self._member(member)
@@ -472,24 +292,8 @@ cdef class LoadClient:
         m.watched = watched
         self._count(m)
 
-    cdef void _recount(self, member_t *m) noexcept nogil:
-        """Count a member's faults from its bitmaps."""
-        cdef uint32_t w, i
-        cdef uint64_t own
-        m.missing = m.surplus = m.echoed = m.nh_wrong = 0
-        for w in range(self.n_words):
-            own = m.own[w] if m.own != NULL else 0
-            m.missing += __builtin_popcountll(m.due[w] & ~m.have[w])
-            m.surplus += __builtin_popcountll(m.have[w] & ~m.due[w] & ~own)
-            m.echoed += __builtin_popcountll(m.have[w] & ~m.due[w] & own)
-        if m.nh != NULL:
-            for i in range(self.n_prefixes):
-                if m.nh_due[i] and m.nh[i] != m.nh_due[i]:
-                    m.nh_wrong += 1
-        self._judge(m, now_ns())
-
     cdef inline void _judge(self, member_t *m, uint64_t now) noexcept nogil:
-        cdef uint8_t ok = (m.missing | m.surplus | m.nh_wrong | m.unknown | m.malformed) == 0
+        cdef uint8_t ok = holding_ok(&m.holding)
         if ok != m.ok:
             self._uncount(m)
             m.ok = ok
@@ -526,14 +330,11 @@ cdef class LoadClient:
             if m.fd >= 0:
                 raise ValueError(f"member {i} is connected")
             m.t_connect = now
-            m.t_up = m.t_first = m.t_ok = m.t_sent = 0
+            m.t_up = m.t_ok = m.t_sent = 0
             m.tx_pos = 0
             m.sending = 0
-            m.eor = 0
-            memset(m.have, 0, self.n_words * 8)
-            if m.nh != NULL:
-                memset(m.nh, 0, 4 * <size_t>self.n_prefixes)
-            self._recount(m)
+            self.universe.forget(&m.holding)
+            self._judge(m, now)
             self._connect(i, m, now)
 
     def start(self, members):
@@ -558,11 +359,12 @@ cdef class LoadClient:
         cdef uint64_t now = now_ns()
         cdef uint32_t i
         for i in range(self.n_members):
-            self.members[i].t_first = 0
+            self.members[i].holding.t_first = 0
             self.members[i].t_ok = now if self.members[i].ok else 0
         return now
 
     def churn(self, list changes, double per_second, uint64_t receipts):
+        cdef holding_t *h
         cdef uint32_t i
         cdef uint64_t gap
         cdef itimerspec its
@@ -573,38 +375,39 @@ cdef class LoadClient:
         free(self.churn_off)
         free(self.churn_who)
         free(self.churn_idx)
-        free(self.sent_at)
+        free(self.churned.sent_at)
         self.churn_off = <uint64_t *>calloc(self.n_churn + 1, 8)
         self.churn_who = <uint32_t *>calloc(self.n_churn + 1, 4)
         self.churn_idx = <uint32_t *>calloc(self.n_churn + 1, 4)
-        self.sent_at = <uint64_t *>calloc(self.n_prefixes, 8)
+        self.churned.sent_at = <uint64_t *>calloc(self.universe.n_prefixes, 8)
         if (self.churn_off == NULL or self.churn_who == NULL or self.churn_idx == NULL
-                or self.sent_at == NULL):
+                or self.churned.sent_at == NULL):
             raise MemoryError
         seen = set()
         for i in range(self.n_churn):
             who, idx, data = changes[i]
             self._member(who)
-            if idx >= self.n_prefixes or idx in seen:
+            if idx >= self.universe.n_prefixes or idx in seen:
                 raise ValueError(f"change {i}: prefix {idx} is changed twice or is not there")
             seen.add(idx)
             self.churn_who[i] = who
             self.churn_idx[i] = idx
             self.churn_off[i + 1] = self.churn_off[i] + <uint64_t>len(data)
         for i in range(self.n_members):
-            if self.members[i].churned == NULL:
-                self.members[i].churned = <uint64_t *>calloc(self.n_words, 8)
-                if self.members[i].churned == NULL:
+            h = &self.members[i].holding
+            if h.churned == NULL:
+                h.churned = <uint64_t *>calloc(self.universe.n_words, 8)
+                if h.churned == NULL:
                     raise MemoryError
-            memset(self.members[i].churned, 0, self.n_words * 8)
-        memset(self.hist, 0, HIST_LEN * 8)
-        self.lat_max = self.n_receipts = 0
+            memset(h.churned, 0, self.universe.n_words * <size_t>8)
+        memset(self.churned.hist, 0, HIST_LEN * 8)
+        self.churned.longest = self.churned.receipts = 0
         self.want_receipts = receipts
         for i in range(self.n_churn):       # who makes a change does not receive it
-            self.members[self.churn_who[i]].churned[self.churn_idx[i] >> 6] |= (
-                <uint64_t>1 << (self.churn_idx[i] & 63))
+            h = &self.members[self.churn_who[i]].holding
+            h.churned[self.churn_idx[i] >> 6] |= <uint64_t>1 << (self.churn_idx[i] & 63)
         self.churn_next = 0
-        self.churning = True
+        self.universe.churn = &self.churned
         gap = <uint64_t>(1e9 / per_second)
         its.it_interval.tv_sec = its.it_value.tv_sec = gap // 1000000000
         its.it_interval.tv_nsec = its.it_value.tv_nsec = gap % 1000000000
@@ -614,14 +417,15 @@ cdef class LoadClient:
     def churn_result(self):
         cdef uint64_t seen = 0
         cdef uint32_t i
-        out = {"sent": self.churn_next, "receipts": self.n_receipts, "max_ns": self.lat_max}
+        out = {"sent": self.churn_next, "receipts": self.churned.receipts,
+               "max_ns": self.churned.longest}
         for name, share in (("p50_ns", 0.5), ("p90_ns", 0.9), ("p99_ns", 0.99),
                             ("p999_ns", 0.999)):
             seen = 0
             out[name] = 0
             for i in range(HIST_LEN):
-                seen += self.hist[i]
-                if self.n_receipts and seen >= share * self.n_receipts:
+                seen += self.churned.hist[i]
+                if self.churned.receipts and seen >= share * self.churned.receipts:
                     out[name] = hist_value(i)
                     break
         return out
@@ -630,7 +434,7 @@ cdef class LoadClient:
         cdef itimerspec its
         memset(&its, 0, sizeof(its))
         timerfd_settime(self.timer, 0, &its, NULL)
-        self.churning = False
+        self.universe.churn = NULL
 
     def run(self, uint32_t goal, double seconds, double quiet_s=0.2):
         cdef uint64_t deadline = now_ns() + <uint64_t>(seconds * 1e9)
@@ -671,6 +475,7 @@ cdef class LoadClient:
 
     def member(self, uint32_t member):
         cdef member_t *m = self._member(member)
+        cdef holding_t *h = &m.holding
         names = ("idle", "retry", "connecting", "open-sent", "open-confirm", "up", "lost")
         error = ""
         if m.error >> 31:
@@ -679,17 +484,17 @@ cdef class LoadClient:
             error = strerror(<int>m.error).decode()
         return {
             "state": names[m.state], "error": error, "resets": m.resets, "exact": bool(m.ok),
-            "missing": m.missing, "surplus": m.surplus, "echoed": m.echoed,
-            "wrong_next_hop": m.nh_wrong, "unknown": m.unknown, "malformed": m.malformed,
-            "t_connect": m.t_connect, "t_up": m.t_up, "t_first": m.t_first, "t_exact": m.t_ok,
+            "missing": h.missing, "surplus": h.surplus, "echoed": h.echoed,
+            "wrong_next_hop": h.nh_wrong, "unknown": h.unknown, "malformed": h.malformed,
+            "t_connect": m.t_connect, "t_up": m.t_up, "t_first": h.t_first, "t_exact": m.t_ok,
             "t_sent": m.t_sent, "rx_bytes": m.rx_bytes, "tx_bytes": m.tx_bytes,
-            "updates": m.updates, "announced": m.announced, "withdrawn": m.withdrawn,
-            "end_of_rib": m.eor,
+            "updates": h.updates, "announced": h.announced, "withdrawn": h.withdrawn,
+            "end_of_rib": h.eor,
         }
 
     def holds(self, uint32_t member):
         cdef member_t *m = self._member(member)
-        return (<const uint8_t *>m.have)[:(self.n_prefixes + 7) // 8]
+        return (<const uint8_t *>m.holding.have)[:(self.universe.n_prefixes + 7) // 8]
 
     # The loop.
 
@@ -706,7 +511,7 @@ cdef class LoadClient:
             if goal == GOAL_CONVERGED and self.n_ok == self.n_watched:
                 return 1
             if (goal == GOAL_CHURN and self.churn_next == self.n_churn
-                    and self.n_receipts >= self.want_receipts):
+                    and self.churned.receipts >= self.want_receipts):
                 return 1
             n = epoll_wait(self.ep, evs, MAX_EVENTS, 20)
             if n < 0:
@@ -783,7 +588,7 @@ cdef class LoadClient:
             if m.state != ST_UP:
                 continue
             now = now_ns()
-            self.sent_at[self.churn_idx[i]] = now
+            self.churned.sent_at[self.churn_idx[i]] = now
             self._control(m, self.churn_bytes + self.churn_off[i],
                           <uint32_t>(self.churn_off[i + 1] - self.churn_off[i]))
             self._write(who, m)
@@ -837,8 +642,8 @@ cdef class LoadClient:
         self._set_state(m, ST_RETRY)
 
     cdef void _lost(self, member_t *m, int error) noexcept nogil:
-        """The other side ended it: retried while no route has passed, a fault after that."""
-        if m.state == ST_UP and (m.sending or m.announced):
+        """The other side ended it: tried again while no route has passed, a fault later."""
+        if m.state == ST_UP and (m.sending or m.holding.announced):
             if error:
                 m.error = <uint32_t>error
             m.resets += 1
@@ -906,7 +711,7 @@ cdef class LoadClient:
 
     cdef void _keepalive(self, uint32_t id, member_t *m) noexcept nogil:
         cdef uint8_t msg[HEADER_LEN]
-        # Whoever is sending its table needs none, and none may be put into a message half sent.
+        # Who is sending its table needs none, and none may come into the middle of a message.
         if m.state == ST_UP and m.sending and m.tx_pos < m.tx_len:
             return
         memset(msg, 0xFF, 16)
@@ -923,7 +728,7 @@ cdef class LoadClient:
         if m.ctl_len + n > m.ctl_cap:
             grown = <uint8_t *>realloc(m.ctl, 2 * (m.ctl_len + n) + 256)
             if grown == NULL:
-                m.malformed += 1    # shows in the result: this member can no longer be exact
+                m.holding.malformed += 1    # shows in the result: this member can no longer be exact
                 return
             m.ctl = grown
             m.ctl_cap = 2 * (m.ctl_len + n) + 256
@@ -1002,13 +807,14 @@ cdef class LoadClient:
         while end - p >= HEADER_LEN:
             n = load16(p + 16)
             if n < HEADER_LEN or load64(p) != <uint64_t>-1 or load64(p + 8) != <uint64_t>-1:
-                m.malformed += 1
+                m.holding.malformed += 1
                 self._lost(m, 0)
                 return -1
             if end - p < n:
                 break
             if p[18] == MSG_UPDATE:
-                self._update(m, p + HEADER_LEN, n - HEADER_LEN, now)
+                self.universe.digest(&m.holding, p + HEADER_LEN, n - HEADER_LEN, now)
+                self.t_last_update = now
             elif self._other(id, m, p, n, now) < 0:
                 return -1
             p += n
@@ -1019,7 +825,7 @@ cdef class LoadClient:
                 m.carry_cap = 0
                 m.carry = <uint8_t *>malloc(n + 4096)
                 if m.carry == NULL:
-                    m.malformed += 1
+                    m.holding.malformed += 1
                     self._lost(m, 0)
                     return -1
                 m.carry_cap = n + 4096
@@ -1030,7 +836,7 @@ cdef class LoadClient:
 
     cdef int _other(self, uint32_t id, member_t *m, const uint8_t *p, uint32_t n,
                     uint64_t now) noexcept nogil:
-        """OPEN, KEEPALIVE, NOTIFICATION; anything else is passed over. -1 when the session ended."""
+        """OPEN, KEEPALIVE, NOTIFICATION; all else is passed over. -1 when the session ended."""
         if p[18] == MSG_OPEN and m.state == ST_OPEN_SENT and n >= 29:
             self._capabilities(m, p, n)
             self._set_state(m, ST_OPEN_CONFIRM)
@@ -1053,7 +859,7 @@ cdef class LoadClient:
         cdef const uint8_t *cap
         cdef const uint8_t *stop
         cdef const uint8_t *v
-        m.rx_addpath = 0
+        m.holding.addpath = 0
         if end > p + n:
             end = p + n
         p += 29
@@ -1065,161 +871,10 @@ cdef class LoadClient:
                     v = cap + 2
                     while cap[0] == 69 and v + 4 <= cap + 2 + cap[1]:
                         if v[2] == 1 and v[3] & 2 and m.opts & OPT_ADDPATH:
-                            m.rx_addpath |= OPT_IPV4 if load16(v) == 1 else OPT_IPV6
+                            m.holding.addpath |= 1 << (FAM_IPV4 if load16(v) == 1 else FAM_IPV6)
                         v += 4
                     cap += 2 + cap[1]
             p += 2 + p[1]
-
-    cdef void _update(self, member_t *m, const uint8_t *p, uint32_t n, uint64_t now) noexcept nogil:
-        cdef uint32_t w_len, a_len
-        cdef uint32_t nh = 0
-        cdef const uint8_t *attrs
-        m.updates += 1
-        self.t_last_update = now
-        if n < 4:
-            m.malformed += 1
-            return
-        w_len = load16(p)
-        if w_len + 4 > n:
-            m.malformed += 1
-            return
-        a_len = load16(p + 2 + w_len)
-        if w_len + a_len + 4 > n:
-            m.malformed += 1
-            return
-        if n == 4:
-            m.eor |= OPT_IPV4
-            return
-        attrs = p + 4 + w_len
-        n -= 4 + w_len + a_len
-        # Attributes are looked into only where they can hold something that is judged.
-        if self.n_prefixes > self.n4 or n == 0 or m.nh != NULL:
-            nh = self._attributes(m, attrs, a_len, now)
-        if w_len:
-            self._nlri4(m, p + 2, w_len, False, 0, now)
-        if n:
-            self._nlri4(m, attrs + a_len, n, True, nh, now)
-
-    cdef uint32_t _attributes(self, member_t *m, const uint8_t *p, uint32_t n,
-                              uint64_t now) noexcept nogil:
-        """Walk the attributes: digest MP_REACH and MP_UNREACH, return NEXT_HOP."""
-        cdef const uint8_t *end = p + n
-        cdef const uint8_t *v
-        cdef uint32_t len, nh = 0
-        while end - p >= 3:
-            if p[0] & 0x10:
-                if end - p < 4:
-                    break
-                len = load16(p + 2)
-                v = p + 4
-            else:
-                len = p[2]
-                v = p + 3
-            if end - v < len:
-                break
-            if p[1] == ATTR_NEXT_HOP and len == 4:
-                nh = load32(v)
-            elif p[1] == ATTR_MP_REACH and len >= 5 and 5 + <uint32_t>v[3] <= len:
-                self._multi(m, v, v + 5 + v[3], v + len,
-                            load32(v + 4 + (v[3] if v[3] < 16 else 16) - 4), True, now)
-            elif p[1] == ATTR_MP_UNREACH and len >= 3:
-                if len == 3 and load16(v) == 2:
-                    m.eor |= OPT_IPV6
-                self._multi(m, v, v + 3, v + len, 0, False, now)
-            p = v + len
-        if p != end:
-            m.malformed += 1
-        return nh
-
-    cdef void _multi(self, member_t *m, const uint8_t *v, const uint8_t *p, const uint8_t *end,
-                     uint32_t nh, bint announce, uint64_t now) noexcept nogil:
-        if v[2] != 1 or p == end:
-            return
-        if load16(v) == 1:
-            self._nlri4(m, p, <uint32_t>(end - p), announce, nh, now)
-        elif load16(v) == 2:
-            self._nlri6(m, p, <uint32_t>(end - p), announce, nh, now)
-
-    cdef void _nlri4(self, member_t *m, const uint8_t *p, uint32_t n, bint announce, uint32_t nh,
-                     uint64_t now) noexcept nogil:
-        cdef const uint8_t *end = p + n
-        cdef uint32_t plen, at, skip = 4 if m.rx_addpath & OPT_IPV4 else 0
-        cdef uint8_t addr[4]
-        while p < end:
-            p += skip
-            if p >= end:
-                m.malformed += 1
-                return
-            plen = p[0]
-            if plen > 32 or end - p < 1 + plen_bytes(plen):
-                m.malformed += 1
-                return
-            if plen == 24:
-                at = self.direct[(<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]]
-                p += 4
-            else:
-                p += 1 + prefix_load(p + 1, plen, addr, 4)
-                at = self._find4(plen, load32(addr))
-            self._change(m, at, announce, nh, now)
-
-    cdef void _nlri6(self, member_t *m, const uint8_t *p, uint32_t n, bint announce, uint32_t nh,
-                     uint64_t now) noexcept nogil:
-        cdef const uint8_t *end = p + n
-        cdef uint32_t plen, skip = 4 if m.rx_addpath & OPT_IPV6 else 0
-        cdef uint8_t key[17]
-        while p < end:
-            p += skip
-            if p >= end:
-                m.malformed += 1
-                return
-            plen = p[0]
-            if plen > 128 or end - p < 1 + plen_bytes(plen):
-                m.malformed += 1
-                return
-            p += 1 + prefix_load(p + 1, plen, key, 16)
-            key[16] = <uint8_t>plen
-            self._change(m, self._find6(key), announce, nh, now)
-
-    cdef inline void _change(self, member_t *m, uint32_t at, bint announce, uint32_t nh,
-                             uint64_t now) noexcept nogil:
-        """One NLRI, as index + 1: set or clear the bit and keep the counts of faults."""
-        cdef uint32_t w
-        cdef uint64_t bit
-        if announce:
-            m.announced += 1
-            if m.t_first == 0:
-                m.t_first = now
-        else:
-            m.withdrawn += 1
-        if at == 0:
-            m.unknown += announce   # withdrawing what nobody has is harmless (RFC 4271 9)
-            return
-        at -= 1
-        w = at >> 6
-        bit = <uint64_t>1 << (at & 63)
-        if ((m.have[w] & bit) != 0) != announce:
-            m.have[w] ^= bit
-            if m.due[w] & bit:
-                if announce:
-                    m.missing -= 1
-                else:
-                    m.missing += 1
-            elif m.own != NULL and m.own[w] & bit:
-                m.echoed += 1 if announce else -1
-            else:
-                m.surplus += 1 if announce else -1
-        if m.nh != NULL:
-            if m.nh_due[at]:
-                m.nh_wrong += m.nh[at] == m.nh_due[at]
-                m.nh_wrong -= nh == m.nh_due[at]
-            m.nh[at] = nh
-        if self.churning and self.sent_at[at] and not m.churned[w] & bit:
-            m.churned[w] |= bit
-            now -= self.sent_at[at]
-            self.n_receipts += 1
-            self.hist[hist_slot(now)] += 1
-            if now > self.lat_max:
-                self.lat_max = now
 
 
 cdef inline void memcpy_down(uint8_t *base, uint32_t off, uint32_t n) noexcept nogil:

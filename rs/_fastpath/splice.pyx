@@ -11,11 +11,31 @@ RFC 4271 4.2; nothing is checked, for the load client is the only peer it is mea
 """
 
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 from posix.unistd cimport close
 
+from rs._fastpath.net cimport (
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_MOD,
+    EPOLLIN,
+    EPOLLOUT,
+    IPPROTO_TCP,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    TCP_NODELAY,
+    accept4,
+    epoll_create1,
+    epoll_ctl,
+    epoll_event,
+    epoll_wait,
+    iovec,
+    recv,
+    setsockopt,
+    writev,
+)
 from rs._fastpath.types cimport (
     HEADER_LEN,
     MAX_EXT_MSG,
@@ -24,46 +44,6 @@ from rs._fastpath.types cimport (
     MSG_UPDATE,
 )
 from rs._fastpath.wire cimport load16, store16, store32
-
-cdef extern from "<netinet/in.h>" nogil:
-    enum:
-        IPPROTO_TCP
-
-cdef extern from "<netinet/tcp.h>" nogil:
-    enum:
-        TCP_NODELAY
-
-cdef extern from "<sys/socket.h>" nogil:
-    struct sockaddr:
-        pass
-    enum:
-        SOCK_NONBLOCK
-        SOCK_CLOEXEC
-    int accept4(int, sockaddr *, unsigned int *, int)
-    int setsockopt(int, int, int, const void *, unsigned int)
-    ssize_t recv(int, void *, size_t, int)
-
-cdef extern from "<sys/uio.h>" nogil:
-    struct iovec:
-        void *iov_base
-        size_t iov_len
-    ssize_t writev(int, const iovec *, int)
-
-cdef extern from "<sys/epoll.h>" nogil:
-    ctypedef union epoll_data_t:
-        uint32_t u32
-    struct epoll_event:
-        uint32_t events
-        epoll_data_t data
-    enum:
-        EPOLLIN
-        EPOLLOUT
-        EPOLL_CTL_ADD
-        EPOLL_CTL_MOD
-        EPOLL_CLOEXEC
-    int epoll_create1(int)
-    int epoll_ctl(int, int, int, epoll_event *)
-    int epoll_wait(int, epoll_event *, int, int)
 
 cdef enum:
     GATHER = 64             # log entries a write
@@ -102,7 +82,7 @@ cdef class Splice:
     cdef entry_t *log
     cdef uint32_t n_log
     cdef uint32_t cap_log
-    cdef uint8_t *block             # the log's last block; each begins with a pointer to the one before
+    cdef uint8_t *block             # the log's last; each begins with a pointer to the one before
     cdef uint32_t block_used
     cdef uint8_t *rbuf
 
@@ -141,8 +121,8 @@ cdef class Splice:
     def run(self, double seconds):
         """Serve for about `seconds`."""
         cdef int turns = <int>(seconds * 50) + 1
-        cdef int i, got
-        for i in range(turns):
+        cdef int _i, got
+        for _i in range(turns):
             with nogil:
                 got = self._turn()
             if got == -1:
