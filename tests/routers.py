@@ -1,0 +1,915 @@
+"""A router in memory, its neighbors played by script, and the oracle beside it.
+
+In: neighbors, what they announce, how much of what is sent to them they read, and in which slices
+the work is done. Out: each neighbor's table, decoded from its bytes by the reference codec, and what
+the oracle says it must be. `Lab` does what the transport does, without sockets: it carries out the
+commands of the sessions and moves bytes; whatever a socket would decide (how much is taken, when) is
+in the hands of the test.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from rs._fastpath.control import Control
+from rs._fastpath.export import Exporter
+from rs._fastpath.outbox import Outbox
+from rs._fastpath.rewrite import Rewriter
+from rs._fastpath.rib import Rib
+from rs._fastpath.sets import MemberSets
+
+from rs._fastpath.attrs import AttrTable
+from rs.config import Config, IgpRoute, MedRule, Neighbor, role_defaults
+from rs.config import Router as RouterConfig
+from rs.configvalues import Endpoint
+from rs.fsm import State
+from rs.groups import GroupKey, Groups, ViewKey
+from rs.iana import (
+    HEADER_LEN,
+    MAX_EXTENDED_MESSAGE_LEN,
+    MAX_MESSAGE_LEN,
+    AddPathMode,
+    Decided,
+    Family,
+    MessageType,
+    RefreshSubtype,
+    RejectReason,
+)
+from rs.messages import KEEPALIVE, decode_notification, decode_route_refresh, encode_open
+from rs.peer import PeerKind, refresh_marker
+from rs.router import Router
+from rs.session import Close, Connect, Down, Log, RefreshReceived, Send, SessionConfig, Up
+from tests.reference import codec, export
+from tests.reference.rib import Peer as ReferencePeer
+from tests.reference.rib import ReferenceRouter, RouterOptions
+from tests.reference.update import Context, Outcome, decode_update
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from rs.peer import Peer
+
+Attrs = dict[str, Any]
+V4, V6 = Family.IPV4_UNICAST, Family.IPV6_UNICAST
+BOTH = (V4, V6)
+RS_ASN = 64500
+LOCAL = {V4: "10.0.0.1", V6: "2001:db8::1"}
+"""Our own addresses, by family."""
+SEQ = 2
+EVERYTHING = 1 << 40
+MAX_ROUNDS = 20_000
+
+
+# --- configuration --------------------------------------------------------------------------------
+
+
+def make_router(**changes: Any) -> RouterConfig:
+    """A [router] section: a route server of AS 64500 that listens on its own addresses."""
+    values: dict[str, Any] = {
+        "asn": RS_ASN,
+        "router_id": "10.0.0.1",
+        "listen": tuple(Endpoint(LOCAL[f], 1790) for f in BOTH),
+        **changes,
+    }
+    return RouterConfig(**values)
+
+
+def make_neighbor(router: RouterConfig, asn: int | None, **changes: Any) -> Neighbor:
+    """A neighbor as the loader completes it; without `asn` any AS number may come."""
+    internal = asn == router.asn
+    given = changes.get("route_server_client")
+    derived = role_defaults(router, internal=internal, route_server_client=given)
+    values: dict[str, Any] = {
+        "asns": () if asn is None else (asn,),
+        "passive": True,
+        "router": router,
+        "derived": frozenset(derived) - set(changes),
+        **derived,
+        **changes,
+    }
+    return Neighbor(**values)
+
+
+def make_config(
+    router: RouterConfig, neighbors: Iterable[Neighbor], igp: dict[str, int] | None = None
+) -> Config:
+    """A configuration; `igp` maps prefixes of next hops to metrics."""
+    routes = None if igp is None else tuple(IgpRoute(prefix=p, metric=m) for p, m in igp.items())
+    return Config(router=router, neighbors=tuple(neighbors), igp=routes)
+
+
+# --- the far ends ---------------------------------------------------------------------------------
+
+
+class Conn:
+    """What the router sees of a connection, and what the far end has sent and not got through."""
+
+    def __init__(self, speaker: Speaker, local_address: str) -> None:
+        self.speaker = speaker
+        self.outbox = Outbox()
+        self.local_address = local_address
+        self.reading = True
+        self.open = True
+        self.waiting: list[Callable[[], None]] = []
+        """What arrived while the router does not read."""
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+@dataclass
+class Speaker:
+    """A neighbor's router: what it offers, what it has received."""
+
+    address: str
+    asn: int
+    router_id: str
+    families: tuple[Family, ...] = BOTH
+    four_octet_as: bool = True
+    extended_message: bool = True
+    enhanced_refresh: bool = True
+    extended_next_hop: bool = False
+    add_path: tuple[Family, ...] = ()
+    slow: bool = False
+    """It reads nothing when the lab lets everybody read."""
+
+    conn: Conn | None = None
+    peer: Peer | None = None
+    partial: bytes = b""
+    tables: dict[Family, dict[str, Attrs]] = field(default_factory=dict)
+    events: list[tuple[Any, ...]] = field(default_factory=list)
+    """("announce", prefix, attrs), ("withdraw", prefix), ("eor", family), ("borr", family),
+    ("eorr", family), ("notification", code, subcode), in the order of arrival."""
+    messages: int = 0
+    longest: int = 0
+    octets: int = 0
+    watch: Callable[[str, Attrs], None] | None = None
+    """Called with every route it is sent."""
+    keep_events: bool = True
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    @property
+    def up(self) -> bool:
+        """Whether its session is established."""
+        return self.conn is not None and self.peer is not None and self.peer.conn is self.conn
+
+    @property
+    def slot(self) -> int:
+        assert self.peer is not None
+        return self.peer.slot
+
+    @property
+    def ibgp(self) -> bool:
+        return self.asn == RS_ASN
+
+    def open_message(self) -> bytes:
+        config = SessionConfig(
+            local_asn=self.asn,
+            local_router_id=self.router_id,
+            peer_asn=None,
+            families=self.families,
+            four_octet_as=self.four_octet_as,
+            extended_message=self.extended_message,
+            enhanced_route_refresh=self.enhanced_refresh,
+            extended_next_hop=self.extended_next_hop,
+            addpath=dict.fromkeys(self.add_path, AddPathMode.SEND),
+        )
+        return encode_open(config.offer().message())
+
+    @property
+    def max_len(self) -> int:
+        return MAX_EXTENDED_MESSAGE_LEN if self.extended_message else MAX_MESSAGE_LEN
+
+    def sending(self) -> Context:
+        """How the router reads what this speaker sends."""
+        return Context(
+            as4=self.four_octet_as,
+            ibgp=self.ibgp,
+            families=frozenset(self.families),
+            addpath=frozenset(self.add_path),
+            ext_next_hop=self.extended_next_hop,
+        )
+
+    def receiving(self) -> Context:
+        """How this speaker reads what it is sent: as an internal peer, so that it sees everything
+        that should not have been sent to an external one."""
+        return replace(self.sending(), ibgp=True, addpath=frozenset())
+
+    def take(self, data: bytes) -> None:
+        """Take bytes from the connection; every whole message is decoded and must be flawless."""
+        self.octets += len(data)
+        self.partial += data
+        while len(self.partial) >= HEADER_LEN:
+            assert self.partial[:16] == b"\xff" * 16, f"{self.address}: {self.partial[:64].hex()}"
+            n = int.from_bytes(self.partial[16:18], "big")
+            if len(self.partial) < n:
+                break
+            message, self.partial = self.partial[:n], self.partial[n:]
+            self.messages += 1
+            self._message(message[18], message[HEADER_LEN:], n)
+
+    def _note(self, *event: Any) -> None:
+        if self.keep_events:
+            self.events.append(event)
+
+    def _message(self, kind: int, body: bytes, n: int) -> None:
+        if kind == MessageType.UPDATE:
+            assert n <= self.max_len, f"{self.address}: a message of {n} octets"
+            self.longest = max(self.longest, n)
+            self._update(body)
+        elif kind == MessageType.ROUTE_REFRESH:
+            refresh = decode_route_refresh(body, enhanced=True)
+            family = Family.from_wire(refresh.afi, refresh.safi)
+            self._note(RefreshSubtype(refresh.subtype).name.lower(), family)
+        elif kind == MessageType.NOTIFICATION:
+            found = decode_notification(body)
+            self._note("notification", found.code, found.subcode)
+        else:
+            assert kind in {MessageType.OPEN, MessageType.KEEPALIVE}, kind
+
+    def _update(self, body: bytes) -> None:
+        result = decode_update(body, self.receiving())
+        assert result.outcome is Outcome.OK, f"{self.address}: {result} in {body.hex()}"
+        assert result.discarded == 0, f"{self.address}: {result} in {body.hex()}"
+        if result.eor is not None:
+            self._note("eor", result.eor)
+        for family, prefix, _ in result.withdrawn:
+            assert family in self.families
+            self.tables.setdefault(family, {}).pop(prefix, None)
+            self._note("withdraw", prefix)
+        for (family, prefix, _), attrs in result.routes():
+            assert family in self.families
+            self.tables.setdefault(family, {})[prefix] = attrs
+            self._note("announce", prefix, attrs)
+            if self.watch is not None:
+                self.watch(prefix, attrs)
+
+    def table(self) -> dict[str, Attrs]:
+        """Everything it has, both families."""
+        return {p: a for table in self.tables.values() for p, a in table.items()}
+
+    def count(self, kind: str, *values: Any) -> int:
+        return sum(1 for e in self.events if e[: 1 + len(values)] == (kind, *values))
+
+
+# --- the oracle -----------------------------------------------------------------------------------
+
+
+class Oracle(ReferenceRouter):
+    """The reference router, with what a configuration may say of each neighbor on its own."""
+
+    def __init__(self, options: RouterOptions) -> None:
+        super().__init__(options)
+        self.neighbors: dict[int, Neighbor] = {}
+        self.next_hops: dict[int, dict[Family, str]] = {}
+        """Our own address where it replaces the next hop, by member and family."""
+
+    def due(self, prefix: str, ranked: Sequence[Any]) -> dict[int, Attrs]:
+        """What every member must have of one prefix."""
+        family = codec.family_of(prefix)
+        found = {}
+        for member in self.members(family):
+            neighbor = self.neighbors[member.index]
+            options = replace(
+                self.options.export(),
+                honor_well_known=neighbor.honor_well_known,
+                exclude_as_loop=self.options.exclude_as_loop,
+            )
+            due = export.outputs(self.options.role, [member], ranked, options)
+            if member.index not in due:
+                continue
+            path, attrs = due[member.index]
+            own = self.next_hops[member.index].get(family)
+            reflected = member.kind.internal and path.ibgp
+            for key in ("next_hop", "link_local"):
+                attrs.pop(key, None)
+                if key in path.attrs:
+                    attrs[key] = path.attrs[key]
+            if own is not None and not reflected:
+                attrs.pop("link_local", None)
+                attrs["next_hop"] = own
+            found[member.index] = attrs
+        return found
+
+    def tables(self) -> dict[int, dict[str, Attrs]]:
+        """For every peer that is up the exact table it must hold."""
+        tables: dict[int, dict[str, Attrs]] = {index: {} for index in sorted(self.up)}
+        for prefix, ranked in self.loc_rib().items():
+            for index, attrs in self.due(prefix, [path for path, _ in ranked]).items():
+                tables[index][prefix] = attrs
+        return tables
+
+
+class Metrics(dict[str, "int | None"]):
+    """IGP metrics as the oracle asks for them: by next hop, from a table by prefix."""
+
+    def __init__(self, routes: tuple[IgpRoute, ...] | None) -> None:
+        super().__init__()
+        self._routes = routes
+
+    def get(self, next_hop: str, _default: int | None = None) -> int | None:  # type: ignore[override]
+        if self._routes is None:
+            return 0
+        address = ipaddress.ip_address(next_hop)
+        found = [
+            (net.prefixlen, route.metric)
+            for route in self._routes
+            if address in (net := ipaddress.ip_network(route.prefix))
+        ]
+        return max(found)[1] if found else None
+
+
+KINDS = {
+    (False, False): export.Kind.EBGP,
+    (False, True): export.Kind.RS_CLIENT,
+    (True, False): export.Kind.IBGP,
+    (True, True): export.Kind.RR_CLIENT,
+}
+
+
+def oracle_kind(neighbor: Neighbor) -> export.Kind:
+    client = neighbor.route_reflector_client if neighbor.internal else neighbor.route_server_client
+    return KINDS[neighbor.internal, client]
+
+
+def message_len(prefix: str, attrs: Attrs, *, as4: bool) -> int:
+    """Octets of the shortest message that announces one prefix."""
+    classic = codec.family_of(prefix) is V4 and ":" not in attrs["next_hop"]
+    parts = codec.encode_attributes(attrs, as4=as4, next_hop=classic)
+    n = HEADER_LEN + 4 + sum(map(len, parts.values())) + len(codec.encode_nlri([prefix]))
+    return n if classic else n + 4 + 5 + len(codec.encode_next_hop(attrs))
+
+
+def deliverable(speaker: Speaker, prefix: str, attrs: Attrs) -> bool:
+    """Whether a route can be put into a message that this speaker understands."""
+    v6_hop = codec.family_of(prefix) is V4 and ":" in attrs["next_hop"]
+    if v6_hop and not speaker.extended_next_hop:
+        return False
+    return message_len(prefix, attrs, as4=speaker.four_octet_as) <= speaker.max_len
+
+
+# --- the lab --------------------------------------------------------------------------------------
+
+
+class CallClock:
+    """A clock that moves by one with every look at it: a deadline in looks, not in seconds."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def __call__(self) -> float:
+        self.looks += 1
+        return float(self.looks)
+
+
+class Lab:
+    """A router, its neighbors and the oracle."""
+
+    def __init__(
+        self, config: Config, *, seed: int = 1, log_bound: int | None = None, oracle: bool = True
+    ) -> None:
+        self.now = 1000.0
+        self.rng = random.Random(seed)
+        self.log_bound = log_bound
+        self.router = Router(config, clock=lambda: self.now, rng=random.Random(seed))
+        self.wakes = 0
+        self.router.on_wake = self._wake
+        self.router.on_commands = self.after
+        self.router.start()
+        self.speakers: list[Speaker] = []
+        self.logs: list[str] = []
+        self.config = config
+        self.oracle: Oracle | None = None
+        settings = config.router
+        if oracle:
+            options = RouterOptions(
+                role=export.Role(settings.role.value),
+                asn=settings.asn,
+                router_id=settings.router_id,
+                cluster_id=settings.cluster_id,
+                own_addresses=frozenset(LOCAL.values()),
+                med_always=settings.med is MedRule.ALWAYS,
+                deterministic_med=settings.deterministic_med,
+                prefer_oldest=settings.prefer_oldest,
+                metrics=Metrics(config.igp),
+            )
+            self.oracle = Oracle(options)
+        self.tick(0)
+
+    # --- time
+
+    def _wake(self) -> None:
+        self.wakes += 1
+
+    def tick(self, sixteenths: int = 1) -> None:
+        """Let time pass, in the unit in which paths are stamped."""
+        self.now += sixteenths / 16
+        self.router.tick(self.now)
+        if self.oracle is not None:
+            self.oracle.clock = self.router.rib.ticks
+
+    # --- sessions
+
+    def connect(self, speaker: Speaker, *, local: str | None = None) -> Conn:
+        """Open a TCP connection; the speaker has said nothing yet."""
+        peer, why = self.router.accept(speaker.address)
+        assert peer is not None, why
+        conn = Conn(speaker, local or LOCAL[V6 if ":" in speaker.address else V4])
+        speaker.conn, speaker.peer = conn, peer
+        speaker.partial = b""
+        speaker.tables = {}
+        if speaker not in self.speakers:
+            self.speakers.append(speaker)
+        peer.session.connected(conn, self.now, False)
+        self.after(peer)
+        return conn
+
+    def up(self, speaker: Speaker, *, extra: bytes = b"") -> Speaker:
+        """Connect and bring the session up; `extra` comes in the same read as the KEEPALIVE."""
+        conn = self.connect(speaker)
+        self.now += 2.0  # past the pause for those who fail again and again
+        peer = speaker.peer
+        assert peer is not None
+        peer.session.handle_timer(self.now)
+        self.after(peer)
+        peer.session.receive(conn, speaker.open_message(), self.now)
+        self.after(peer)
+        peer.session.receive(conn, KEEPALIVE + extra, self.now)
+        self.after(peer)
+        assert peer.session.state is State.ESTABLISHED, peer.session.last_error
+        self.tick(0)
+        self._bound()
+        if self.oracle is not None:
+            self._describe(speaker)
+            self.oracle.peer_up(peer.slot)
+        return speaker
+
+    def _describe(self, speaker: Speaker) -> None:
+        peer, conn = speaker.peer, speaker.conn
+        assert self.oracle is not None
+        assert peer is not None
+        assert conn is not None
+        neighbor = peer.neighbor
+        self.oracle.neighbors[peer.slot] = neighbor
+        self.oracle.next_hops[peer.slot] = LOCAL if neighbor.next_hop_self else {}
+        self.oracle.peers[peer.slot] = ReferencePeer(
+            index=peer.slot,
+            asn=speaker.asn,
+            address=speaker.address,
+            router_id=speaker.router_id,
+            kind=oracle_kind(neighbor),
+            enforce_first_as=neighbor.first_as_check,
+            local_address=LOCAL[V4],
+            families=frozenset(speaker.families) & frozenset(neighbor.families),
+        )
+
+    def down(self, speaker: Speaker, reason: str = "closed by the peer") -> None:
+        """The far end closes the connection."""
+        conn, peer = speaker.conn, speaker.peer
+        assert conn is not None
+        assert peer is not None
+        was_up = speaker.up
+        self._drop(conn, peer)
+        peer.session.closed(conn, self.now, reason)
+        self.after(peer)
+        if was_up and self.oracle is not None:
+            self.oracle.peer_down(peer.slot)
+        speaker.tables = {}
+
+    def _drop(self, conn: Conn, peer: Peer) -> None:
+        """As the transport does when a socket is gone."""
+        if not conn.open:
+            return
+        conn.open = False
+        conn.waiting.clear()
+        conn.outbox.close()
+        if conn.speaker.conn is conn:
+            conn.speaker.conn = None
+        if peer.dynamic:
+            self.router.forget(peer)
+
+    def after(self, peer: Peer) -> None:
+        """Carry out what the session wants."""
+        while commands := peer.session.poll():
+            for command in commands:
+                self._carry_out(peer, command)
+
+    def _carry_out(self, peer: Peer, command: object) -> None:
+        match command:
+            case Send(Conn() as conn, data):
+                if conn.open:
+                    conn.outbox.push(data)
+            case Connect():
+                peer.session.connect_failed(self.now, "nobody there")
+            case Close(Conn() as conn):
+                if conn.open:
+                    self.read_from(conn)
+                    self._drop(conn, peer)
+            case Up():
+                pass
+            case Down():
+                self.router.on_down(peer)
+                if peer.dynamic:
+                    self.router.forget(peer)
+            case RefreshReceived(family, subtype):
+                self.router.on_refresh(peer, family, subtype)
+            case Log(_, text):
+                self.logs.append(f"{peer.address}: {text}")
+            case _:
+                raise AssertionError(command)
+
+    def _bound(self) -> None:
+        if self.log_bound is not None:
+            for group in self.groups():
+                group.log_bound = self.log_bound
+
+    def groups(self) -> Iterator[Any]:
+        """Every group there is."""
+        for views in self.router.exporter.views:
+            for view in views:
+                yield from view.groups
+
+    # --- bytes in
+
+    def feed(self, speaker: Speaker, data: bytes, *, pieces: int = 1) -> None:
+        """Let bytes arrive from a speaker, in pieces if wanted."""
+        conn, peer = speaker.conn, speaker.peer
+        assert conn is not None
+        assert peer is not None
+        cuts = sorted(self.rng.randint(0, len(data)) for _ in range(pieces - 1))
+        for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
+            peer.session.receive(conn, memoryview(data)[start:end], self.now)
+            self.after(peer)
+
+    def update(self, speaker: Speaker, *bodies: bytes, pieces: int = 1) -> None:
+        """Let UPDATEs arrive, and tell the oracle. They wait while the router does not read."""
+        conn = speaker.conn
+        assert conn is not None
+        if not conn.reading or conn.waiting:
+            conn.waiting.append(lambda: self._update(speaker, bodies, pieces))
+        else:
+            self._update(speaker, bodies, pieces)
+
+    def _update(self, speaker: Speaker, bodies: tuple[bytes, ...], pieces: int) -> None:
+        self.feed(speaker, b"".join(map(codec.update_message, bodies)), pieces=pieces)
+        if self.oracle is not None:
+            for body in bodies:
+                ticks = self.router.rib.ticks
+                self.oracle.update(speaker.slot, body, speaker.sending(), now=ticks)
+
+    def announce(self, speaker: Speaker, *prefixes: str, **attrs: Any) -> None:
+        """Announce prefixes of one family with these attributes, and the mandatory ones."""
+        for prefix in prefixes:
+            given = default_attrs(speaker, prefix, **attrs)
+            body = codec.encode_update([prefix], given, as4=speaker.four_octet_as)
+            self.update(speaker, body)
+
+    def withdraw(self, speaker: Speaker, *prefixes: str) -> None:
+        """Withdraw prefixes."""
+        for prefix in prefixes:
+            self.update(speaker, codec.encode_update((), None, [prefix]))
+
+    def refresh(self, speaker: Speaker, family: Family) -> None:
+        """Let a speaker ask for its table again."""
+        self.feed(speaker, refresh_marker(family, RefreshSubtype.REQUEST))
+
+    def _flush_waiting(self) -> bool:
+        done = False
+        for speaker in self.speakers:
+            conn = speaker.conn
+            while conn is not None and conn.open and conn.reading and conn.waiting:
+                conn.waiting.pop(0)()
+                done = True
+        return done
+
+    # --- work and bytes out
+
+    def work(self, looks: int = 0) -> bool:
+        """Run the scheduler until it is idle, or for so many looks at the clock."""
+        if looks:
+            more = self.router.scheduler.run(float(looks), CallClock())
+        else:
+            more = self.router.scheduler.run(1.0, lambda: 0.0)
+        self._bound()
+        return bool(self._flush_waiting() or more)
+
+    def read_from(self, conn: Conn, room: int = EVERYTHING) -> int:
+        """Take up to `room` octets of what is for a connection, as the pump would."""
+        data = b""
+        while len(data) < room and conn.outbox.pending():
+            some = conn.outbox.take(room - len(data))
+            if not some:
+                break
+            data += some
+        conn.speaker.take(data)
+        return len(data)
+
+    def read(self, speaker: Speaker, room: int = EVERYTHING) -> int:
+        """Let a speaker read."""
+        return self.read_from(speaker.conn, room) if speaker.conn is not None else 0
+
+    def settle(self, *, everybody: bool = True) -> None:
+        """Work and let the speakers read until nothing happens any more."""
+        for _ in range(MAX_ROUNDS):
+            more = self.work()
+            for speaker in self.speakers:
+                if everybody or not speaker.slow:
+                    more = self.read(speaker) > 0 or more
+            if not more:
+                break
+        else:
+            raise AssertionError("no end of work")
+        if everybody:
+            assert self.router.scheduler.jobs == 0
+            assert self.router.exporter.dirty() == 0
+            assert not self.router.exporter.walking()
+
+    # --- what must be true
+
+    def check(self, what: str = "") -> int:
+        """Compare everything with the oracle; return the number of routes compared."""
+        assert self.oracle is not None
+        want = self.oracle.tables()
+        n = 0
+        for speaker in self.speakers:
+            if not speaker.up:
+                continue
+            due = want[speaker.slot]
+            self._check_stored(speaker, due, what)
+            sent = {p: a for p, a in due.items() if deliverable(speaker, p, a)}
+            compare_tables(f"{what} {speaker.address} is sent", speaker.table(), sent)
+            assert not speaker.partial
+            n += len(sent)
+        self._check_loc_rib(what)
+        return n
+
+    def _check_stored(self, speaker: Speaker, due: dict[str, Attrs], what: str) -> None:
+        peer = speaker.peer
+        assert peer is not None
+        for family in speaker.families:
+            view = peer.view(family)
+            if view is None:
+                continue
+            table = self.router.rib.tables[family]
+            stored = {}
+            for prefix in self.prefixes(family):
+                attrs_h = view.adj.sent_to(handle(table, prefix), peer.slot)
+                if attrs_h:
+                    stored[prefix] = self.router.attrs.describe(attrs_h)
+            want = {p: a for p, a in due.items() if codec.family_of(p) is family}
+            compare_tables(f"{what} Adj-RIB-Out of {speaker.address}", stored, want)
+            assert view.adj.advertised(peer.slot) == len(want), what
+
+    def prefixes(self, family: Family) -> list[str]:
+        """Every prefix in a table, in order."""
+        return prefixes_of(self.router.rib.tables[family])
+
+    def _check_loc_rib(self, what: str) -> None:
+        assert self.oracle is not None
+        want = self.oracle.loc_rib()
+        rejected = self.oracle.rejected()
+        seen: dict[tuple[int, str, int], RejectReason] = {}
+        prefixes = set()
+        for family in BOTH:
+            table = self.router.rib.tables[family]
+            for prefix in self.prefixes(family):
+                prefixes.add(prefix)
+                usable = []
+                for slot, path_id, attrs_h, flags, reason, ticks in table.paths_of(
+                    handle(table, prefix)
+                ):
+                    if flags & (0x01 | 0x04):
+                        seen[slot, prefix, path_id] = RejectReason(reason)
+                        continue
+                    attrs = plain(self.router.attrs.describe(attrs_h))
+                    usable.append((slot, path_id, attrs, ticks, Decided(reason)))
+                ranked = [
+                    (p.peer, p.path_id, plain(p.attrs), p.received, step)
+                    for p, step in want.get(prefix, ())
+                ]
+                assert usable == ranked, f"{what} Loc-RIB of {prefix}"
+        missing = set(want) - prefixes
+        assert not missing, f"{what} Loc-RIB lacks {missing}"
+        assert seen == rejected, f"{what} rejected paths"
+
+    def check_empty(self) -> None:
+        """Nothing is left: every peer is gone and everything is drained."""
+        rib = self.router.rib
+        for table in rib.tables:
+            stats = table.stats()
+            assert (stats["prefixes"], stats["paths"], stats["usable"], stats["dirty"]) == (0,) * 4
+        assert not list(self.groups())
+        stats = self.router.attrs.stats()
+        assert (stats["sets"], stats["next_hops"], stats["wire_bytes"]) == (0, 0, 0), stats
+        assert self.router.exporter.rewriter.stats()["forms"] == 0
+        self.router.sets.drop_cache()
+        assert self.router.sets.stats()["sets"] == 2
+
+
+def default_attrs(speaker: Speaker, prefix: str, **changes: Any) -> Attrs:
+    """The mandatory attributes as a speaker sends them, and more."""
+    v4 = codec.family_of(prefix) is V4
+    attrs: Attrs = {
+        "origin": 0,
+        "as_path": () if speaker.ibgp else ((SEQ, (speaker.asn,)),),
+        "next_hop": next_hop_of(speaker, V4 if v4 else V6),
+    }
+    attrs.update(changes)
+    return {k: v for k, v in attrs.items() if v is not None}
+
+
+def next_hop_of(speaker: Speaker, family: Family) -> str:
+    """An address of the speaker's own."""
+    low = int(speaker.address.rpartition(".")[2]) if "." in speaker.address else 1
+    return f"192.0.2.{low % 250 + 1}" if family is V4 else f"2001:db8:1::{low + 1:x}"
+
+
+def plain(attrs: Attrs) -> Attrs:
+    """Attributes with only the flags that mean something."""
+    if "unknown" not in attrs:
+        return attrs
+    unknown = tuple((flags & 0xE0, kind, value) for flags, kind, value in attrs["unknown"])
+    return {**attrs, "unknown": unknown}
+
+
+def compare_tables(what: str, got: dict[str, Attrs], want: dict[str, Attrs]) -> None:
+    """Compare two tables, attribute by attribute; name the first differences."""
+    for prefix in sorted(set(got) | set(want)):
+        one, two = got.get(prefix), want.get(prefix)
+        if one is None or two is None:
+            raise AssertionError(f"{what}: {prefix}: got {one}, want {two}")
+        one, two = plain(one), plain(two)
+        for key in sorted(set(one) | set(two)):
+            assert one.get(key) == two.get(key), (
+                f"{what}: {prefix}: {key}: got {one.get(key)}, want {two.get(key)}\n{one}\n{two}"
+            )
+
+
+def prefix_key(prefix: str) -> tuple[bytes, int]:
+    """Octets and length of a prefix."""
+    nlri = codec.encode_nlri([prefix])
+    width = 4 if codec.family_of(prefix) is V4 else 16
+    return nlri[1:].ljust(width, b"\0"), nlri[0]
+
+
+def handle(table: Any, prefix: str) -> int:
+    """Handle of a prefix in a table, 0 where it is not."""
+    return int(table.handle(*prefix_key(prefix)))
+
+
+def prefixes_of(table: Any) -> list[str]:
+    """Every prefix of a table as text, in order."""
+    from tests.reference.update import prefix_text
+
+    width = 4 if table.family == 0 else 16
+    found: list[str] = []
+    after = None
+    while True:
+        handles = table.trie.below(bytes(width), 0, after, 1000)
+        for h in handles:
+            octets, plen = table.trie.key(h)
+            found.append(prefix_text(octets, plen, width))
+            after = (octets, plen)
+        if len(handles) < 1000:
+            return found
+
+
+# --- the engine without sessions ------------------------------------------------------------------
+
+
+class Engine:
+    """RIB, export and groups as the router puts them together, for tests of one module."""
+
+    def __init__(
+        self,
+        *,
+        slots: int = 64,
+        asn: int = RS_ASN,
+        communities: bool = True,
+        as_loop: bool = True,
+        metric_of: Callable[[str], int | None] | None = None,
+    ) -> None:
+        self.attrs = AttrTable(metric_of)
+        self.sets = MemberSets(slots)
+        router_id = int(ipaddress.IPv4Address("10.0.0.1"))
+        self.control = Control(
+            self.attrs,
+            self.sets,
+            asn,
+            router_id,
+            router_id,
+            communities=communities,
+            as_loop=as_loop,
+        )
+        self.rib = Rib(self.attrs, self.sets, self.control)
+        self.exporter = Exporter(self.rib, Rewriter(self.rib))
+        self.groups = Groups(self.exporter, asn, router_id)
+        self.asns: dict[int, list[int]] = {}
+
+    def peer(
+        self, slot: int, asn: int | None = None, kind: int = PeerKind.RS_CLIENT, **checks: Any
+    ):
+        """Describe a peer, by default AS 65000 + slot at 10.1.0.slot."""
+        number = 65000 + slot if asn is None else asn
+        address = f"10.1.{slot >> 8}.{slot & 255}"
+        self.rib.add_peer(slot, number, address, kind, **{"first_as": False, **checks})
+        self.rib.set_router_id(slot, address)
+        if kind == PeerKind.RS_CLIENT:
+            self.asns.setdefault(number, []).append(slot)
+            self.control.set_peers(self.asns, list(LOCAL.values()))
+
+    def peers(self, *slots: int, **options: Any) -> None:
+        for slot in slots:
+            self.peer(slot, **options)
+
+    def intern(self, family: Family = V4, **changes: Any) -> int:
+        """Return a new reference to an attribute set; the caller drops it."""
+        hop = "192.0.2.1" if family is V4 else "2001:db8:1::1"
+        attrs = {"origin": 0, "as_path": ((SEQ, (65001,)),), "next_hop": hop, **changes}
+        return int(
+            self.attrs.intern_attrs({k: v for k, v in attrs.items() if v is not None}, family)
+        )
+
+    def announce(self, slot: int, *prefixes: str, ticks: int = 0, path_id: int = 0, **attrs: Any):
+        """Enter paths as import would."""
+        for prefix in prefixes:
+            family = codec.family_of(prefix)
+            h = self.intern(family, **attrs)
+            key = prefix_key(prefix)
+            self.rib.tables[family].set_path(*key, slot, h, path_id, ticks)
+            self.attrs.drop(h)
+
+    def withdraw(self, slot: int, *prefixes: str, path_id: int = 0) -> None:
+        for prefix in prefixes:
+            table = self.rib.tables[codec.family_of(prefix)]
+            table.drop_path(*prefix_key(prefix), slot, path_id)
+
+    def join(
+        self,
+        slot: int,
+        family: Family = V4,
+        *,
+        kind: int = PeerKind.RS_CLIENT,
+        next_hop: str | None = None,
+        honor: bool = False,
+        as4: bool = True,
+        max_len: int = MAX_MESSAGE_LEN,
+        ext_next_hop: bool = False,
+    ) -> Any:
+        view = ViewKey(family=family, kind=kind, next_hop=next_hop, honor_well_known=honor)
+        return self.groups.join(slot, view, GroupKey(as4, max_len, ext_next_hop))
+
+    def leave(self, member: Any) -> None:
+        member.leave()
+        self.groups.left(member)
+
+    def flush(self) -> None:
+        """Evaluate what is dirty and finish every walk; nobody reads."""
+        while self.exporter.dirty():
+            self.exporter.step(1000)
+        for group in self.all_groups():
+            while group.walkers and group.walk_ready():
+                self.exporter.walk(1000)
+
+    def all_groups(self) -> list[Any]:
+        return [g for views in self.exporter.views for v in views for g in v.groups]
+
+    def handle(self, prefix: str) -> int:
+        return handle(self.rib.tables[codec.family_of(prefix)], prefix)
+
+
+class Reader:
+    """Bytes of one member to a table: a far end without a session."""
+
+    def __init__(
+        self, member: Any, *, as4: bool = True, ext_next_hop: bool = False, max_len: int = 4096
+    ) -> None:
+        self.member = member
+        self.speaker = Speaker("10.1.0.1", 1, "10.1.0.1", four_octet_as=as4)
+        self.speaker.extended_next_hop = ext_next_hop
+        self.speaker.extended_message = max_len > MAX_MESSAGE_LEN
+
+    def read(self, room: int = EVERYTHING) -> int:
+        """Take up to `room` octets. A walk's end gives none once, and the log goes on after it."""
+        data = self.member.take(room) or self.member.take(room)
+        self.speaker.take(data)
+        return len(data)
+
+    @property
+    def table(self) -> dict[str, Attrs]:
+        return self.speaker.table()
+
+    @property
+    def events(self) -> list[tuple[Any, ...]]:
+        return self.speaker.events
