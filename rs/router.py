@@ -62,6 +62,8 @@ class Gate:
     def __init__(self) -> None:
         self.pending_events: list[tuple[object, ...]] = []
         self.held: list[bytes] = []
+        self.updates = 0
+        self.keepalives = 0
 
     def feed(self, data: bytes | memoryview) -> int:
         """Keep what came with the message that brought the session up."""
@@ -123,6 +125,8 @@ class Router:
         self._membership_jobs = 0
         self.on_wake: Callable[[], None] = lambda: None
         """Called when there is new work for the scheduler; the transport sets it."""
+        self.on_commands: Callable[[Peer], None] = lambda _: None
+        """Called when a session may want something from the transport outside of its own calls."""
         self.reload: Callable[[], Awaitable[str]] | None = None
         """Reads the configuration file again, as SIGHUP does; the daemon sets it."""
         for neighbor in config.neighbors:
@@ -283,6 +287,7 @@ class Router:
             for data in gate.held:
                 peer.session.receive(conn, data, self.now())
             conn.resume_reading()
+            self.on_commands(peer)
 
     def _join(self, peer: Peer, conn: Conn, agreed: Negotiated) -> None:
         """Add a peer to its groups; after attribute sets know of it, so nothing leaks to it."""

@@ -117,6 +117,7 @@ class Transport:
         self._next_send = 0
         self._closed = False
         router.on_wake = self._schedule_turn
+        router.on_commands = self._after
 
     # --- starting and stopping
 
