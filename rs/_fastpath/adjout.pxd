@@ -7,6 +7,7 @@ from rs._fastpath.rewrite cimport Program, Rewriter
 from rs._fastpath.rib cimport Rib, Table
 
 cdef enum:
+    ALL_FILLED = 0xFFFFFFFF     # AdjOut.filled after the first walk
     LIST_TAG = 0x80000000       # entry_t.attrs_h: a list; the rest is its handle, set_h its length
     MAX_PATHS = 16              # highest limit on the paths of a prefix sent to one member
 
@@ -32,6 +33,7 @@ cdef class AdjOut:
     cdef uint32_t *set_count        # prefixes and entries by member set, for counting by member
     cdef uint32_t set_cap
     cdef readonly uint32_t prefixes # prefixes that somebody has
+    cdef uint32_t filled            # first walk: handles up to here have been evaluated
     cdef entry_t *fresh             # result of evaluate(): sets owned, attributes borrowed
     cdef uint32_t n_fresh
     cdef uint32_t *fresh_ids        # path identifiers beside `fresh`, used with addpath

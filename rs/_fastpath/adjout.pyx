@@ -21,6 +21,7 @@ from libc.string cimport memcpy, memset
 from rs._fastpath.arena cimport blob_alloc, blob_at, blob_free_all, blob_init, blob_release
 from rs._fastpath.rewrite cimport PROG_EBGP, PROG_IBGP, PROG_RR, PROG_RS, Program, Rewriter
 from rs._fastpath.rib cimport (
+    DEST_DIRTY,
     DEST_UNRANKED,
     PATH_NOT_USABLE,
     PATH_REJECTED,
@@ -99,9 +100,16 @@ cdef class AdjOut:
         return e
 
     cdef entry_t *present(self, uint32_t h, uint32_t *n) except? NULL:
-        """As get(); a new Adj-RIB-Out is filled prefix by prefix as its first members read it."""
+        """As get(); a new Adj-RIB-Out is filled prefix by prefix as its first members read it.
+
+        Only then, and in the order of handles: once members may have been told that there is
+        nothing, what becomes of a prefix has to go through the log. So does a dirty prefix.
+        """
         cdef entry_t *e = self.get(h, n)
-        if n[0] == 0 and self.table.dests[h].n_paths:
+        if h <= self.filled:
+            return e
+        self.filled = h
+        if n[0] == 0 and self.table.dests[h].n_paths and not self.table.dests[h].flags & DEST_DIRTY:
             self.evaluate(h)
             self.store(h)
             e = self.get(h, n)

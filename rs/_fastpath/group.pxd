@@ -39,6 +39,7 @@ cdef class Member:
     cdef dict stale_paths           # with ADD-PATH: prefix handle -> identifiers it may still have
     cdef Log private                # what is encoded for this member alone; None unless needed
     cdef cursor_t pcur
+    cdef uint32_t rest              # octets at its beginning that end a message begun elsewhere
     cdef public bint borr           # enhanced refresh: EoRR is due at the end of the walk
     cdef readonly uint32_t resyncs  # times it fell behind
 

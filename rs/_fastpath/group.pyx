@@ -20,7 +20,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 from posix.uio cimport iovec
 
-from rs._fastpath.adjout cimport AdjOut, entry_t
+from rs._fastpath.adjout cimport ALL_FILLED, AdjOut, entry_t
 from rs._fastpath.buckets cimport Buckets
 from rs._fastpath.decode cimport nlri_next
 from rs._fastpath.encode cimport Encoder
@@ -138,13 +138,13 @@ cdef class Member:
         """Octets until other bytes may be put on the wire: what is left of a message begun."""
         cdef uint32_t n
         if self.private is not None:
-            n = self.private.to_boundary(&self.pcur)
+            n = self.private.to_boundary(&self.pcur, self.rest)
             if n or self.state == MEMBER_RESYNC:
                 return n
         if self.state == MEMBER_WALK:
-            return self.group.walk.to_boundary(&self.wcur)
+            return self.group.walk.to_boundary(&self.wcur, 0)
         if self.state == MEMBER_LIVE:
-            return self.group.log.to_boundary(&self.cur)
+            return self.group.log.to_boundary(&self.cur, 0)
         return 0
 
     # --- falling behind ------------------------------------------------------------------------------
@@ -194,7 +194,8 @@ cdef class Member:
             return 0
         self.private = Log(self.group.log.sets)
         self.private.open_cursor(&self.pcur)
-        n = log.to_boundary(c)
+        n = log.to_boundary(c, 0)
+        self.rest = n
         if n:
             p = self.private.reserve(n)
             memcpy(p, c.chunk.data + c.off, n)
@@ -276,6 +277,8 @@ cdef class Member:
                 seen += 1
         self.bitmap_pos = w
         if n == 0:
+            # A member that missed its first walk has brought every prefix up to date instead.
+            self.group.adj.filled = ALL_FILLED
             self._end_resync()
             return 0
         self.group._drain(self.private, True)
@@ -453,6 +456,7 @@ cdef class Group:
             if h >= self.table.trie.top:
                 self.walk_pos = 1
                 self.walk_lap += 1
+                self.adj.filled = ALL_FILLED
                 break
             seen += 1
             if self.table.trie.plens[h] != 255:

@@ -49,7 +49,7 @@ cdef class Log:
     cdef uint32_t gather(self, cursor_t *c, uint32_t slot, iovec *iov, uint32_t iov_max,
                          uint64_t *room) noexcept nogil
     cdef uint64_t consume(self, cursor_t *c, uint32_t slot, uint64_t n) noexcept nogil
-    cdef uint32_t to_boundary(self, const cursor_t *c) noexcept nogil
+    cdef uint32_t to_boundary(self, const cursor_t *c, uint32_t rest) noexcept nogil
     cdef void trim(self) noexcept nogil
     cdef void _free_chunk(self, chunk_t *c) noexcept nogil
 

@@ -210,9 +210,12 @@ cdef class Log:
             c.off = 0
         return n
 
-    cdef uint32_t to_boundary(self, const cursor_t *c) noexcept nogil:
-        """Octets from the cursor to the end of the message it stands in; 0 between messages."""
-        cdef uint32_t at = 0
+    cdef uint32_t to_boundary(self, const cursor_t *c, uint32_t rest) noexcept nogil:
+        """Octets from the cursor to the end of the message it stands in; 0 between messages.
+
+        `rest` octets at the very beginning of the log are the end of a message begun elsewhere.
+        """
+        cdef uint32_t at = rest if c.chunk.base == 0 else 0
         if c.run and c.run <= c.chunk.n_runs:
             at = c.chunk.runs[c.run - 1].end
         while at < c.off:
