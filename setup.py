@@ -1,7 +1,9 @@
 """Extension modules only; every other fact about the project is in pyproject.toml."""
 
 import os
+import re
 import sys
+import zlib
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -45,13 +47,32 @@ force = not STAMP.exists() or STAMP.read_text().strip() != MODE
 if force:
     STAMP.write_text("")
 
+
+
+def abi(path: Path, found: dict[str, int] | None = None) -> dict[str, int]:
+    """Return checksums of the .pxd files that a module is built from; see stamp.pxd."""
+    found = {} if found is None else found
+    names = re.findall(r"^\s*from rs\._fastpath\.(\w+) cimport", path.read_text(), re.MULTILINE)
+    for name in [path.stem, *names]:
+        header = FASTPATH / f"{name}.pxd"
+        if name not in found and header.exists():
+            found[name] = zlib.crc32(header.read_bytes())
+            abi(header, found)
+    return found
+
+
+def stamp(path: Path) -> str:
+    """Return the macro RS_ABI: "NAME:CHECKSUM" by spaces, as a C string."""
+    return '"' + " ".join(f"{name}:{value:08x}" for name, value in sorted(abi(path).items())) + '"'
+
+
 setup(
     ext_modules=cythonize(
         [
             Extension(
                 ".".join(path.with_suffix("").parts),
                 [str(path)],
-                define_macros=MACROS,
+                define_macros=[*MACROS, ("RS_ABI", stamp(path))],
                 extra_compile_args=CFLAGS,
                 extra_link_args=LDFLAGS,
             )

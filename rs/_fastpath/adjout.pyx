@@ -32,7 +32,10 @@ from rs._fastpath.rib cimport (
     path_t,
 )
 from rs._fastpath.sets cimport SET_ALL, SET_NONE
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport AS_COMPILED, WK_NO_ADVERTISE, WK_NO_EXPORT, attrset_t
+
+check_abi(__name__)
 
 cdef enum:
     LIST_MAX = 5461         # entries a list can hold: 65,535 octets at 12 B; further paths are not sent

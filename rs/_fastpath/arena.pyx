@@ -7,6 +7,10 @@ whole; `live` counts items in use, so that a test can see a leak.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 
+from rs._fastpath.stamp cimport check_abi
+
+check_abi(__name__)
+
 
 cdef int slab_init(slab_t *s, uint32_t item, uint32_t cap) except -1:
     """Set up a slab of `item`-octet items (at least 4) with room for `cap` before it grows."""

@@ -7,6 +7,7 @@ nothing received from a peer comes this way. The way back is AttrTable.describe.
 
 from libc.stdint cimport uint8_t, uint32_t
 
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.text cimport parse_addr
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
@@ -38,6 +39,8 @@ from rs._fastpath.types cimport (
     SEG_SEQUENCE,
     SEG_SET,
 )
+
+check_abi(__name__)
 
 
 cdef enum:

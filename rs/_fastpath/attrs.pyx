@@ -31,6 +31,7 @@ from rs._fastpath.arena cimport (
 )
 from rs._fastpath.attrdict cimport encode_attrs
 from rs._fastpath.hashing cimport hash_bytes
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.text cimport addr_text
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
@@ -66,6 +67,8 @@ from rs._fastpath.types cimport (
     nexthop_t,
 )
 from rs._fastpath.wire cimport load32
+
+check_abi(__name__)
 
 
 cdef enum:

@@ -7,6 +7,10 @@ A prefix stands at most once per member in a batch, so the order among buckets d
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
+from rs._fastpath.stamp cimport check_abi
+
+check_abi(__name__)
+
 
 cdef class Buckets:
     def __cinit__(self):

@@ -23,6 +23,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
 from rs._fastpath.sets cimport SET_ALL, MemberSets
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     AS_BAD_NEXT_HOP,
     AS_COMPILED,
@@ -41,6 +42,8 @@ from rs._fastpath.types cimport (
 from rs._fastpath.wire cimport load16, load32
 
 import ipaddress
+
+check_abi(__name__)
 
 cdef enum:
     NO_EXPORT = 0xFFFFFF01

@@ -16,6 +16,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.text cimport prefix_text
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
@@ -45,6 +46,8 @@ from rs._fastpath.validate cimport (
     fault_t,
 )
 from rs._fastpath.wire cimport load16
+
+check_abi(__name__)
 
 cdef enum:
     # Subcodes of UPDATE Message Error (RFC 4271 6.3).

@@ -12,6 +12,7 @@ from libc.string cimport memcpy, memset
 
 from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
 from rs._fastpath.log cimport Log
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.trie cimport Trie
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
@@ -33,6 +34,8 @@ from rs._fastpath.types cimport (
     nexthop_t,
 )
 from rs._fastpath.wire cimport load32, plen_bytes, store16, store32
+
+check_abi(__name__)
 
 cdef enum:
     SCRATCH_LEN = 2 * 65536

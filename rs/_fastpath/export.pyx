@@ -15,6 +15,9 @@ from rs._fastpath.buckets cimport Buckets
 from rs._fastpath.group cimport Group
 from rs._fastpath.rewrite cimport Rewriter
 from rs._fastpath.rib cimport DEST_DIRTY, DEST_UNRANKED, Rib, Table
+from rs._fastpath.stamp cimport check_abi
+
+check_abi(__name__)
 
 
 cdef class View:

@@ -27,8 +27,11 @@ from rs._fastpath.encode cimport Encoder
 from rs._fastpath.log cimport Log, chunk_t, cursor_t, run_t
 from rs._fastpath.rib cimport Table
 from rs._fastpath.sets cimport SET_ALL
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport ATTR_MP_REACH, FAM_IPV4, HEADER_LEN
 from rs._fastpath.wire cimport load16
+
+check_abi(__name__)
 
 
 cdef inline int step_to(Log log, cursor_t *c, cursor_t *to) except -1:

@@ -15,6 +15,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from rs._fastpath.decode cimport decode_ctx_t, decode_update, nlri_next, update_t
 from rs._fastpath.rib cimport Rib, Table
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     FAM_NONE,
     HEADER_LEN,
@@ -33,6 +34,8 @@ from rs._fastpath.types cimport (
 from rs._fastpath.wire cimport load16
 
 from collections import deque
+
+check_abi(__name__)
 
 cdef enum:
     KEPT_FAULTS = 16        # malformed UPDATEs kept per session

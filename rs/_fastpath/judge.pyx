@@ -14,6 +14,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     ATTR_MP_REACH,
     ATTR_MP_UNREACH,
@@ -22,6 +23,8 @@ from rs._fastpath.types cimport (
     FAM_IPV6,
 )
 from rs._fastpath.wire cimport load16, load32, load64, plen_bytes, prefix_load
+
+check_abi(__name__)
 
 cdef extern from *:
     int __builtin_popcountll(unsigned long long) nogil

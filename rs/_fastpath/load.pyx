@@ -62,6 +62,7 @@ from rs._fastpath.net cimport (
     timerfd_create,
     timerfd_settime,
 )
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     FAM_IPV4,
     FAM_IPV6,
@@ -73,6 +74,8 @@ from rs._fastpath.types cimport (
     MSG_UPDATE,
 )
 from rs._fastpath.wire cimport load16, load64, store16, store32
+
+check_abi(__name__)
 
 cdef enum:
     ST_IDLE = 0         # no socket

@@ -13,7 +13,10 @@ from libc.string cimport memcpy
 from posix.uio cimport iovec
 
 from rs._fastpath.sets cimport SET_NONE, MemberSets
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.wire cimport load16
+
+check_abi(__name__)
 
 
 @cython.no_gc_clear  # __dealloc__ gives references back to the member sets

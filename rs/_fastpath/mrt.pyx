@@ -13,10 +13,13 @@ from libc.string cimport memcpy, memmove
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport FAM_IPV4, FAM_IPV6, HEADER_LEN
 from rs._fastpath.wire cimport load16, load32, plen_bytes, prefix_load
 
 cimport cython
+
+check_abi(__name__)
 
 PEER_OUT_OF_RANGE = MRT_PEER
 STATUS_TEXT = {

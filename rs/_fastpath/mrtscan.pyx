@@ -34,6 +34,7 @@ from rs._fastpath.mrt cimport (
     rib_t,
 )
 from rs._fastpath.mrttable cimport NOT_SHARED, Table
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
     ATTR_MP_REACH,
@@ -48,6 +49,8 @@ from rs._fastpath.types cimport (
 from rs._fastpath.wire cimport load16, load32, plen_bytes
 
 cimport cython
+
+check_abi(__name__)
 
 
 cdef int count_nlri(const uint8_t *p, const uint8_t *end, uint32_t bits, bint addpath,

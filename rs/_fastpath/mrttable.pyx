@@ -19,6 +19,7 @@ from rs._fastpath.attrs cimport AttrTable
 from rs._fastpath.decode cimport decode_ctx_t, decode_update, update_t
 from rs._fastpath.hashing cimport hash_bytes
 from rs._fastpath.mrt cimport entry_t, rib_t
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
     AFLAG_OPTIONAL,
@@ -34,6 +35,8 @@ from rs._fastpath.types cimport (
 from rs._fastpath.wire cimport load16, store16, store32
 
 cimport cython
+
+check_abi(__name__)
 
 
 cdef enum:

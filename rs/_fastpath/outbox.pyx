@@ -13,8 +13,11 @@ from libc.stdint cimport uint32_t, uint64_t
 from posix.uio cimport iovec, writev
 
 from rs._fastpath.group cimport MEMBER_LIVE, MEMBER_WALK, Member
+from rs._fastpath.stamp cimport check_abi
 
 from collections import deque
+
+check_abi(__name__)
 
 cdef enum:
     IOV_MAX = 128

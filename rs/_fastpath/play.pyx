@@ -15,6 +15,7 @@ from libc.string cimport memcpy
 
 from rs._fastpath.mrttable cimport Table, block_t
 from rs._fastpath.recode cimport NO_BLOCK, Rewriter, finish_message, message_t
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
     ATTR_NEXT_HOP,
@@ -32,6 +33,8 @@ from rs._fastpath.types cimport (
 from rs._fastpath.wire cimport load16, plen_bytes, store32
 
 cimport cython
+
+check_abi(__name__)
 
 
 cdef bint has_next_hop(const uint8_t *p, uint32_t n) noexcept nogil:

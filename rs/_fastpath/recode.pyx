@@ -15,6 +15,7 @@ from libc.string cimport memcpy, memset
 
 from rs._fastpath.attrs cimport AttrTable
 from rs._fastpath.decode cimport decode_ctx_t, decode_update, update_t
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
     AFLAG_OPTIONAL,
@@ -43,6 +44,8 @@ from rs._fastpath.types cimport (
 from rs._fastpath.wire cimport load16, load32, plen_bytes, store16, store32
 
 cimport cython
+
+check_abi(__name__)
 
 
 cdef enum:

@@ -18,6 +18,7 @@ from rs._fastpath.arena cimport slab_alloc, slab_at, slab_free_all, slab_init, s
 from rs._fastpath.attrs cimport attr_next, attr_t
 from rs._fastpath.control cimport Control
 from rs._fastpath.rib cimport PEER_IBGP, Rib, peer_t
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
     AFLAG_OPTIONAL,
@@ -45,6 +46,8 @@ from rs._fastpath.types cimport (
 from rs._fastpath.wire cimport store16, store32
 
 import ipaddress
+
+check_abi(__name__)
 
 cdef enum:
     BUF_LEN = 65536 + 512

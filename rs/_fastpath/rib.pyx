@@ -21,6 +21,7 @@ from rs._fastpath.attrs cimport AttrTable
 from rs._fastpath.control cimport Control
 from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare
 from rs._fastpath.sets cimport MemberSets
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.trie cimport Trie
 from rs._fastpath.types cimport (
     AS_BAD_NEXT_HOP,
@@ -34,6 +35,8 @@ from rs._fastpath.types cimport (
 from rs._fastpath.wire cimport prefix_load
 
 import ipaddress
+
+check_abi(__name__)
 
 cdef enum:
     REASON_AS_LOOP = 1

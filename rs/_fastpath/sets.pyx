@@ -13,6 +13,10 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
+from rs._fastpath.stamp cimport check_abi
+
+check_abi(__name__)
+
 
 cdef inline uint32_t hash_bits(const uint64_t *bits, uint32_t words) noexcept nogil:
     cdef uint64_t h = 0x9E3779B97F4A7C15

@@ -36,6 +36,7 @@ from rs._fastpath.net cimport (
     setsockopt,
     writev,
 )
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     HEADER_LEN,
     MAX_EXT_MSG,
@@ -44,6 +45,8 @@ from rs._fastpath.types cimport (
     MSG_UPDATE,
 )
 from rs._fastpath.wire cimport load16, store16, store32
+
+check_abi(__name__)
 
 cdef enum:
     GATHER = 64             # log entries a write

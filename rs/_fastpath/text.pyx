@@ -6,8 +6,11 @@ buffers of the C forms.
 
 from libc.stdint cimport uint8_t, uint32_t
 
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport FAM_IPV4
 from rs._fastpath.wire cimport load16
+
+check_abi(__name__)
 
 
 cdef extern from "<arpa/inet.h>" nogil:

@@ -19,7 +19,10 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
 from rs._fastpath.arena cimport slab_alloc, slab_at, slab_free_all, slab_init, slab_release
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.wire cimport load16, prefix_load
+
+check_abi(__name__)
 
 cdef extern from *:
     """

@@ -15,6 +15,7 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 
 from rs._fastpath.attrs cimport attr_next, attr_t
 from rs._fastpath.hashing cimport hash_bytes
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
     AFLAG_OPTIONAL,
@@ -47,6 +48,8 @@ from rs._fastpath.types cimport (
     SEG_SET,
 )
 from rs._fastpath.wire cimport load16, load32, store16, store32
+
+check_abi(__name__)
 
 
 cdef extern from *:
