@@ -20,6 +20,7 @@ import resource
 import socket
 import stat
 import time
+from collections.abc import Coroutine
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
@@ -110,6 +111,7 @@ class Application:
         self._slices = _Slices(router.loop.note)
         self._note = router.loop.note
         self._sending: set[asyncio.Timeout] = set()
+        self._doing: set[asyncio.Future[Any]] = set()
         self._stopped = False
 
     def stop(self) -> None:
@@ -128,23 +130,32 @@ class Application:
             pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             query = check_query(endpoint, pairs)
             body = await _body(scope, receive) if endpoint.method == "POST" else {}
-            begin = time.perf_counter()
-            answer = endpoint.handler(self._api, Request(values, query, body))
-            if not isinstance(answer, Stream):
-                answer = orjson.dumps(answer)
-            self._note(time.perf_counter() - begin)
+            answer = await self._handle(endpoint, Request(values, query, body))
         except HttpError as error:
-            await _send_error(send, error.status, str(error), error.allow)
+            await _send_error(send, error)
         except Exception:
             log.exception("%s %s", scope["method"], scope["path"])
-            await _send_error(
-                send, HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; see the log of the daemon"
-            )
+            words = "internal error; see the log of the daemon"
+            await _send_error(send, HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, words))
         else:
             if isinstance(answer, Stream):
                 await self._stream(endpoint, answer, scope, receive, send, head=head)
             else:
                 await _send(send, HTTPStatus.OK, endpoint.content_type, answer)
+
+    async def _handle(self, endpoint: Endpoint, request: Request) -> bytes | Stream:
+        """Return the answer of an endpoint, encoded if it is no stream."""
+        begin = time.perf_counter()
+        answer = endpoint.handler(self._api, request)
+        if isinstance(answer, Coroutine):
+            # It is carried out to the end, even if that ends this connection.
+            doing = asyncio.ensure_future(answer)
+            self._doing.add(doing)
+            doing.add_done_callback(self._doing.discard)
+            answer = await asyncio.shield(doing)
+        else:
+            self._note(time.perf_counter() - begin)
+        return answer if isinstance(answer, Stream) else orjson.dumps(answer)
 
     async def _stream(
         self,
@@ -273,9 +284,9 @@ async def _send(
     await send({"type": "http.response.body", "body": body})
 
 
-async def _send_error(send: Send, status: HTTPStatus, text: str, allow: str = "") -> None:
-    more = ((b"allow", allow.encode()),) if allow else ()
-    await _send(send, status, JSON, orjson.dumps({"error": text}), *more)
+async def _send_error(send: Send, error: HttpError) -> None:
+    more = ((b"allow", error.allow.encode()),) if error.allow else ()
+    await _send(send, error.status, JSON, orjson.dumps(error.answer), *more)
 
 
 # --- sockets ------------------------------------------------------------------------------------

@@ -17,9 +17,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 import orjson
 
 from rs import metrics, openapi, show
-from rs.errors import RsError
+from rs.errors import ConfigError, RsError
 from rs.iana import Family
-from rs.show_types import Match, Neighbor, Ok, Route, RouteAnswer, RouteItem, RoutesView, Status
+from rs.show_types import (
+    Error,
+    Match,
+    Neighbor,
+    Ok,
+    Route,
+    RouteAnswer,
+    RouteItem,
+    RoutesView,
+    Status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,11 +46,27 @@ MAX_COMMUNICATION = 255
 class HttpError(RsError):
     """A request that is answered by an error status; the message is for whoever asked."""
 
-    def __init__(self, status: HTTPStatus, message: str, *, allow: str = "") -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        message: str,
+        *,
+        allow: str = "",
+        problems: list[str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.allow = allow
         """Value of the Allow header, for METHOD_NOT_ALLOWED."""
+        self.problems = problems
+        """Faults of a configuration, one line each."""
+
+    @property
+    def answer(self) -> Error:
+        """What is sent."""
+        if self.problems is None:
+            return {"error": str(self)}
+        return {"error": str(self), "problems": self.problems}
 
 
 class Request(NamedTuple):
@@ -219,6 +245,25 @@ class Api:
         """Start the session of a neighbor that was shut down or not enabled."""
         return self._act(request, "enable")
 
+    async def reload(self, request: Request) -> Ok:
+        """Read the configuration file again and apply what differs, as SIGHUP does.
+
+        With faults in it nothing changes. Where the API itself moves, this answer may be lost.
+        """
+        del request
+        if self._router.reload is None:
+            raise HttpError(HTTPStatus.CONFLICT, "this router has no configuration file")
+        try:
+            return {"ok": await self._router.reload()}
+        except ConfigError as error:
+            raise HttpError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "the configuration has faults; the old one goes on",
+                problems=error.problems,
+            ) from error
+        except RsError as error:
+            raise HttpError(HTTPStatus.CONFLICT, str(error)) from error
+
     def _act(self, request: Request, action: str) -> Ok:
         peer = self._peer(request.path["address"])
         text = request.body.get("communication", "")
@@ -261,6 +306,9 @@ _UNKNOWN = {404: "There is no such neighbor."}
 _ACTION = {**_BAD, **_UNKNOWN, 409: "The neighbor cannot do this now."}
 
 
+_BODY = {413: "The body is too long.", 415: "The body is not declared as application/json."}
+
+
 def _action(name: str, handler: Callable[..., Any]) -> Endpoint:
     return Endpoint(
         "POST",
@@ -269,11 +317,7 @@ def _action(name: str, handler: Callable[..., Any]) -> Endpoint:
         Ok,
         (_ADDRESS,),
         body=Communication,
-        failures={
-            **_ACTION,
-            413: "The body is too long.",
-            415: "The body is not declared as application/json.",
-        },
+        failures={**_ACTION, **_BODY},
     )
 
 
@@ -332,6 +376,17 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         ),
         lines=RouteItem,
         failures={**_BAD, **_UNKNOWN},
+    ),
+    Endpoint(
+        "POST",
+        "/v1/reload",
+        Api.reload,
+        Ok,
+        failures={
+            **_BODY,
+            409: "It cannot be applied, such as a port in use.",
+            422: "The configuration has faults.",
+        },
     ),
     Endpoint("GET", "/metrics", Api.metrics, str, content_type=metrics.CONTENT_TYPE),
     Endpoint("GET", "/openapi.json", Api.description, dict[str, Any]),

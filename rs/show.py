@@ -202,7 +202,7 @@ def status(router: Router, now: float, rss: int) -> Status:
             for bound, count in router.loop.histogram
         ],
         "neighbors": {
-            "total": len(router.peers),
+            "total": sum(not peer.retired for peer in router.peers.values()),
             "established": sum(peer.established for peer in router.peers.values()),
         },
         "families": {
@@ -331,7 +331,7 @@ def in_order(peers: Iterable[Peer]) -> list[Peer]:
 
 
 class PeerWalk(Generic[T]):
-    """Something about every peer, in the order of their addresses."""
+    """Something about every peer that is configured or connected, in the order of addresses."""
 
     def __init__(self, router: Router, record: Callable[[Peer], T]) -> None:
         self._router = router
@@ -342,8 +342,8 @@ class PeerWalk(Generic[T]):
         """See Walk."""
         out: list[T] = []
         for peer in self._peers:
-            # A dynamic one may have gone since the walk began.
-            if self._router.peers.get(peer.slot) is peer:
+            # One may have gone since the walk began.
+            if not peer.retired and self._router.peers.get(peer.slot) is peer:
                 out.append(self._record(peer))
             if spent():
                 return out
@@ -385,15 +385,18 @@ class Glance:
         return found
 
     def advertised(self, family: Family, h: int, raw: list[RawPath]) -> tuple[list[list[int]], int]:
-        """Return for each path the slots that have been sent it, and how many there are in all."""
+        """Return for each path the slots that have been sent it, and how many have the prefix."""
         slots: list[list[int]] = [[] for _ in raw]
         total = 0
         for view in self.router.exporter.views[family]:
             start = 0
+            entries = [(attrs_h, self.reached(view, s)) for attrs_h, s in view.adj.sent(h)]
+            if view.adj.addpath:
+                total += len(set().union(*(reached for _, reached in entries)))
+            else:
+                total += sum(len(reached) for _, reached in entries)  # nobody is in two of them
             # Entries stand in the order of the paths they came from.
-            for attrs_h, set_h in view.adj.sent(h):
-                reached = self.reached(view, set_h)
-                total += len(reached)
+            for attrs_h, reached in entries:
                 i = self._source(view, attrs_h, raw, start)
                 if i is not None:
                     slots[i] += reached
@@ -455,9 +458,24 @@ class Glance:
             "attributes": self.attributes(attrs_h),
         }
 
-    def sent_item(self, prefix: str, view: View, attrs_h: int, raw: list[RawPath]) -> RouteItem:
-        """Return what a member has been sent for a prefix, with the path that it came from."""
-        i = self._source(view, attrs_h, raw)
+    def sent_items(
+        self, prefix: str, view: View, sent: list[tuple[int, int]], raw: list[RawPath]
+    ) -> list[RouteItem]:
+        """Return what a member has been sent for a prefix, with the paths that it came from.
+
+        `sent` holds (path identifier, attribute set), in the order of the paths.
+        """
+        items, start = [], 0
+        for path_id, attrs_h in sent:
+            i = self._source(view, attrs_h, raw, start)
+            if i is not None:
+                start = i + 1
+            items.append(self._sent_item(prefix, path_id, attrs_h, raw, i))
+        return items
+
+    def _sent_item(
+        self, prefix: str, path_id: int, attrs_h: int, raw: list[RawPath], i: int | None
+    ) -> RouteItem:
         if i is not None:
             found = self.item(prefix, raw, i)
         else:
@@ -474,6 +492,7 @@ class Glance:
                 "age_s": None,
                 "attributes": {},
             }
+        found["path_id"] = path_id
         found["attributes"] = self.attributes(attrs_h)
         return found
 
@@ -621,10 +640,10 @@ class RoutesWalk:
         if view == "advertised":
             assert peer is not None
             sender = peer.view(family)
-            sent = sender.adj.sent_to(h, peer.slot) if sender is not None else 0
+            sent = sender.adj.sent_paths(h, peer.slot) if sender is not None else []
             if sender is None or not sent:
                 return []
-            return [glance.sent_item(prefix_text(key), sender, sent, table.paths_of(h))]
+            return glance.sent_items(prefix_text(key), sender, sent, table.paths_of(h))
         raw: list[RawPath] = table.paths_of(h)
         chosen = []
         for i, (slot, _, _, flags, _, _) in enumerate(raw):

@@ -23,6 +23,7 @@ class Error(TypedDict):
     """What went wrong."""
 
     error: Annotated[str, "in words, for the operator"]
+    problems: NotRequired[Annotated[list[str], "faults of a configuration, all of them"]]
 
 
 class Ok(TypedDict):
@@ -92,7 +93,7 @@ class NeighborFamily(TypedDict):
     received: Annotated[int, "paths in the Adj-RIB-In, rejected ones included"]
     accepted: int
     rejected: int
-    advertised: Annotated[int, "prefixes that the neighbor has, or is being sent"]
+    advertised: Annotated[int, "prefixes that it has or is being sent; paths with ADD-PATH"]
     end_of_rib: Annotated[bool, "the neighbor has sent its End-of-RIB (RFC 4724)"]
     sending: Annotated[MemberState, "walk: the whole table; resync: fell behind; live: changes"]
     lag_bytes: Annotated[int, "of the group's log not sent yet, what is for others included"]
@@ -270,7 +271,7 @@ class RouteItem(TypedDict):
     prefix: str
     neighbor: Annotated[str | None, "from whom it was received; null where that is not known"]
     asn: int
-    path_id: int
+    path_id: Annotated[int, "as received; for advertised as sent; 0 without ADD-PATH"]
     state: Annotated[
         PathState | Literal["outdated"],
         "of the path as received; `outdated` if it has gone since it was advertised",

@@ -1,5 +1,6 @@
 """The HTTP API: what it answers and refuses, that it is described, and that nothing blocks it."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -19,7 +20,7 @@ from rs.client import _UnixConnection
 from rs.config import Api
 from rs.configvalues import Endpoint
 from rs.endpoints import ENDPOINTS
-from rs.errors import RsError
+from rs.errors import ConfigError, RsError
 from tests.routerkit import Lab, communities, config_text
 from tests.served import Served, violations
 
@@ -342,6 +343,56 @@ class TestActions:
         assert answer.status == 415
         assert ask(served, f"/v1/neighbors/{A}/reset", "POST").status == 415
         assert ask(served, f"/v1/neighbors/{A}").json["state"] == "Established"
+
+
+class TestReload:
+    @pytest.fixture
+    def reload(self, own):
+        """Make the router answer a reload in some way; return a function that asks for it."""
+
+        def ask_for(what):
+            async def carry_out():
+                await asyncio.sleep(0)
+                if isinstance(what, Exception):
+                    raise what
+                return what
+
+            own.lab.router.reload = carry_out
+            return post(own, "/v1/reload")
+
+        return ask_for
+
+    def test_done(self, reload):
+        answer = reload("1 added")
+        assert (answer.status, answer.json) == (200, {"ok": "1 added"})
+
+    def test_faults(self, reload, own):
+        answer = reload(ConfigError(["rs.toml:3: no", "rs.toml:4: no"]))
+        assert answer.status == 422
+        assert answer.json["problems"] == ["rs.toml:3: no", "rs.toml:4: no"]
+        schema = {"$ref": "#/components/schemas/Error"}
+        assert violations(answer.json, schema, ask(own, "/openapi.json").json) == []
+
+    def test_cannot(self, reload):
+        answer = reload(RsError("port 179: in use"))
+        assert (answer.status, answer.json) == (409, {"error": "port 179: in use"})
+
+    def test_without_a_file(self, served):
+        assert post(served, "/v1/reload").status == 409
+
+    def test_the_api_itself_moves(self, own):
+        """The reload ends the server that was asked for it, and goes on."""
+        done = []
+
+        async def carry_out():
+            await own.server.stop()
+            done.append(True)
+            return "moved"
+
+        own.lab.router.reload = carry_out
+        with contextlib.suppress(http.client.HTTPException, ConnectionError):
+            post(own, "/v1/reload")
+        wait_until(lambda: done)
 
 
 class TestMetrics:

@@ -16,7 +16,7 @@ from rs.attrtext import (
     community_name,
     ext_community_text,
 )
-from rs.iana import Decided, Family, RejectReason
+from rs.iana import AddPathMode, Decided, Family, RejectReason
 from rs.show import (
     LongerWalk,
     PeerWalk,
@@ -333,6 +333,23 @@ class TestRoute:
         assert sent["attributes"]["as_path"] == [65001]
         assert sent["attributes"]["med"] == 5
 
+    def test_add_path(self, tmp_path):
+        """A neighbor with ADD-PATH has all paths, and is counted once."""
+        many = f'address = "{C}"\nasn = 65003\nadd_path = "send"'
+        lab = Lab(tmp_path, config_text(f"{A} 65001", f"{B} 65002", many))
+        lab.up(A, B)
+        lab.up(C, addpath=dict.fromkeys(Family, AddPathMode.RECEIVE))
+        lab.announce(A, "20.0.0.0/8")
+        lab.announce(B, "20.0.0.0/8", path=(65002, 1))
+        lab.settle()
+        (found,) = look(lab, "20.0.0.0/8", names=True)
+        assert [path["members"] for path in found["paths"]] == [[B, C], [A, C]]
+        assert found["advertised_to"] == 3
+        sent = listed(lab, "advertised", C)
+        assert [item["neighbor"] for item in sent] == [A, B]
+        assert len({item["path_id"] for item in sent}) == 2
+        assert [item["path_id"] for item in listed(lab, "advertised", A)] == [0]
+
     def test_scrubbed_communities(self, full):
         (sent,) = [r for r in listed(full, "advertised", B) if r["prefix"] == "20.1.0.0/16"]
         assert sent["attributes"]["communities"] == ["65001:7"]
@@ -541,6 +558,11 @@ class TestNeighbors:
         assert walk.step(always) == [A]
         del full.router.peers[full.peer(B).slot]
         assert steps(walk, never) == [C]
+
+    def test_one_on_its_way_out(self, full):
+        full.router.retire(full.peer(B))
+        assert steps(PeerWalk(full.router, lambda peer: peer.address), never) == [A, C]
+        assert show.status(full.router, full.time, 1)["neighbors"]["total"] == 2
 
     def test_dynamic(self, tmp_path):
         lab = Lab(tmp_path, config_text('range = "10.2.0.0/16"\nasn = [65010, 65011]'))
