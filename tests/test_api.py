@@ -21,6 +21,7 @@ from rs.config import Api
 from rs.configvalues import Endpoint
 from rs.endpoints import ENDPOINTS
 from rs.errors import ConfigError, RsError
+from rs.iana import Decided, RejectReason
 from tests.routerkit import Lab, communities, config_text
 from tests.served import Served, violations
 
@@ -713,3 +714,19 @@ def test_paths_do_not_shadow_each_other():
         sample = re.sub(r"{\w+}", "10.0.0.1", endpoint.path)
         found, _ = endpoints.find(endpoint.method, sample)
         assert found is endpoint
+
+
+def test_the_documentation_names_everything():
+    text = (Path(__file__).parent.parent / "docs" / "api.md").read_text()
+    for endpoint in ENDPOINTS:
+        assert f"`{endpoint.method} {endpoint.path}`" in text
+        for param in endpoint.params:
+            assert param.in_path or f"`{param.name}`" in text, param.name
+    for name in metrics.METRICS:
+        assert f"`{name}`" in text, name
+    for step in list(Decided)[1:]:
+        assert f"`{show.label(step)}`" in text, step
+    for reason in list(RejectReason)[1:]:
+        assert f"`{show.label(reason)}`" in text, reason
+    for view in show.VIEWS:
+        assert f"`{view}`" in text
