@@ -107,7 +107,6 @@ class Client:
         while block := self._read(response):
             *whole, rest = (rest + block).split(b"\n")
             yield from whole
-        response.close()
 
     def records(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Any]:
         """Return the records of a long answer, decoded, as they come."""
@@ -154,10 +153,10 @@ class Client:
         """Return what a response with an error status says."""
         raw = self._whole(response)
         try:
-            text = orjson.loads(raw)["error"]
+            answer = orjson.loads(raw)
+            return "\n".join([answer["error"], *answer.get("problems", [])])
         except (orjson.JSONDecodeError, KeyError, TypeError):
             return f"{self._place}: HTTP {response.status} {response.reason}, not an answer of rs"
-        return str(text)
 
     def _decoded(self, response: http.client.HTTPResponse) -> Any:
         raw = self._whole(response)
@@ -167,20 +166,18 @@ class Client:
             raise ApiError(f"{self._place}: the answer is no JSON: {error}") from error
 
     def _whole(self, response: http.client.HTTPResponse) -> bytes:
-        raw = b"".join(iter(lambda: self._read(response), b""))
-        response.close()  # or the connection is not free for the next request
-        return raw
+        return b"".join(iter(lambda: self._read(response), b""))
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
         try:
-            data = response.read1(BLOCK)
-            if not data:
-                response.close()  # before 3.12.4 the connection would take no further request
-            return data
+            block = response.read1(BLOCK)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             what = "broken off" if isinstance(error, http.client.IncompleteRead) else _reason(error)
             raise ApiError(f"{self._place}: the answer is not complete: {what}") from error
+        if not block:
+            response.close()  # before 3.12.4 the connection would take no further request
+        return block
 
 
 def _target(path: str, query: Mapping[str, str] | None) -> str:
