@@ -79,6 +79,7 @@ class Frr(Daemon):
         (self.workdir / "bgpd.vty").unlink(missing_ok=True)
         (self.workdir / "vtysh.conf").write_text("")
         lines = [
+            "bgp as-path access-list OWN permit ^$",
             *(line for prefix in self.exported for line in self._route_map(prefix)),
             f"router bgp {self.asn}",
             f" bgp router-id {self.router_id}",
@@ -111,6 +112,7 @@ class Frr(Daemon):
             for neighbor in self.neighbors.values():
                 if family in neighbor.families:
                     lines.append(f"  neighbor {neighbor.address} activate")
+                    lines.append(f"  neighbor {neighbor.address} filter-list OWN out")
             lines.append(" exit-address-family")
         lines.append("exit")
         (self.workdir / "bgpd.conf").write_text("\n".join(lines) + "\n")

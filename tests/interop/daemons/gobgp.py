@@ -50,6 +50,19 @@ class Gobgp(Daemon):
             f'router-id = "{self.router_id}"',
             f'local-address-list = ["{self.host.address}", "{self.host.address6}"]',
         ]
+        lines += [
+            "[global.apply-policy.config]",
+            'export-policy-list = ["own"]',
+            'default-export-policy = "reject-route"',
+            "[[policy-definitions]]",
+            'name = "own"',
+            "[[policy-definitions.statements]]",
+            'name = "own"',
+            "[policy-definitions.statements.conditions.bgp-conditions]",
+            'route-type = "local"',
+            "[policy-definitions.statements.actions]",
+            'route-disposition = "accept-route"',
+        ]
         for neighbor in self.neighbors.values():
             local = self.host.address if neighbor.version == 4 else self.host.address6
             lines += [

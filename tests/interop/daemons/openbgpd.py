@@ -82,7 +82,7 @@ class Openbgpd(Daemon):
                 ),
                 "}",
             ]
-        lines += ["allow from any", "allow to any"]
+        lines += ["allow from any", "deny to any"]
         for exported in self.exported.values():
             lines += self._sets(exported.route)
         path = self.workdir / "bgpd.conf"
@@ -101,7 +101,7 @@ class Openbgpd(Daemon):
         for text in sorted(route.ext_communities):
             kind, _, value = text.partition(":")
             sets.append(f"ext-community {'rt' if kind == 'rt' else 'soo'} {value}")
-        return [f"match to any prefix {route.prefix} set {{ {' '.join(sets)} }}"]
+        return [f"allow to any prefix {route.prefix} set {{ {' '.join(sets)} }}"]
 
     def bgpctl(self, *words: str) -> str:
         """Run bgpctl; return what it prints."""
