@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 FAMILY = dict(zip(FAMILIES, ("ipv4 unicast", "ipv6 unicast"), strict=True))
 
+LEARNED = 179
+"""Tag of routes from neighbors, which are not exported."""
+
 
 class Frr(Daemon):
     """FRR's bgpd, 8 or later."""
@@ -79,7 +82,9 @@ class Frr(Daemon):
         (self.workdir / "bgpd.vty").unlink(missing_ok=True)
         (self.workdir / "vtysh.conf").write_text("")
         lines = [
-            "bgp as-path access-list OWN permit ^$",
+            *("route-map IN permit 10", f" set tag {LEARNED}", "exit"),
+            *("route-map OUT deny 10", f" match tag {LEARNED}", "exit"),
+            *("route-map OUT permit 20", "exit"),
             *(line for prefix in self.exported for line in self._route_map(prefix)),
             f"router bgp {self.asn}",
             f" bgp router-id {self.router_id}",
@@ -112,7 +117,8 @@ class Frr(Daemon):
             for neighbor in self.neighbors.values():
                 if family in neighbor.families:
                     lines.append(f"  neighbor {neighbor.address} activate")
-                    lines.append(f"  neighbor {neighbor.address} filter-list OWN out")
+                    lines.append(f"  neighbor {neighbor.address} route-map IN in")
+                    lines.append(f"  neighbor {neighbor.address} route-map OUT out")
             lines.append(" exit-address-family")
         lines.append("exit")
         (self.workdir / "bgpd.conf").write_text("\n".join(lines) + "\n")
