@@ -25,7 +25,12 @@ RS_ASN = 64500
 ASNS = {"bird": 65011, "frr": 100012, "gobgp": 65013, "openbgpd": 100014, "exabgp": 65015}
 HOSTS = {"bird": 11, "frr": 12, "gobgp": 13, "openbgpd": 14, "exabgp": 15}
 NAMES = tuple(DAEMONS)
-WIDE_ASN, NARROW_ASN, OLD_ASN, ODD_ASN = 100021, 65022, 65023, 65031
+WRONG_HOSTS = {"bird": 31, "frr": 32, "gobgp": 33, "openbgpd": 34, "exabgp": 35}
+"""Members whom `rs` connects to, for tests with wrong AS numbers; nobody lives there otherwise.
+
+Each daemon has a host of its own, because `rs` waits longer after each failure.
+"""
+WIDE_ASN, NARROW_ASN, OLD_ASN, WRONG_ASN = 100021, 65022, 65023, 65031
 
 
 class Exchange:
@@ -53,14 +58,14 @@ class Exchange:
             )
             neighbors = sessions(self.host, passive=rs_connects, one_session=one_session)
             self.daemons[name] = DAEMONS[name](host, directory / name, ASNS[name], neighbors)
-        wide, narrow, old, odd = (lan.host(number) for number in (21, 22, 23, 31))
+        wide, narrow, old = (lan.host(number) for number in (21, 22, 23))
         self.rs.members += [
             Member(wide.address, WIDE_ASN, passive=not rs_connects),
             Member(narrow.address6, NARROW_ASN, passive=not rs_connects),
             Member(old.address, OLD_ASN),
-            # Never reached but by the tests of wrong AS numbers.
-            *members(odd, ODD_ASN, passive=False),
         ]
+        for number in () if rs_connects else WRONG_HOSTS.values():
+            self.rs.members += members(lan.host(number), WRONG_ASN, passive=False)
         self.wide = Collector(wide, WIDE_ASN, self.host.address)
         self.narrow = Collector(narrow, NARROW_ASN, self.host.address6)
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rs.iana import AS_TRANS, AttrType, Family
+from rs.iana import AS_TRANS, AttrType, Family, RefreshSubtype
+from tests.reference import codec
 
 from .daemons import DAEMONS, Exabgp
 from .daemons.base import Neighbor, Route
@@ -26,6 +27,7 @@ from .scene import (
     OLD_ASN,
     RS_ASN,
     WIDE_ASN,
+    WRONG_HOSTS,
     Exchange,
     prefixes,
     run_exchange,
@@ -255,7 +257,7 @@ def test_a_wrong_as_is_refused_and_nobody_else_notices(
 ) -> None:
     before = exchange.rs.established()
     uptimes = {a: n["uptime_s"] for a, n in exchange.rs.neighbors().items() if a in before}
-    host = module_lan.host(31)
+    host = module_lan.host(WRONG_HOSTS[name])
     wire = Capture(host, tmp_path / "wrong.pcapng")
     wrong = DAEMONS[name](host, tmp_path / name, 65099, sessions(exchange.host, passive=True))
     with wrong:
@@ -294,6 +296,28 @@ def test_enhanced_refresh_is_framed_by_markers(exchange: Exchange) -> None:
     assert 2 in between
     wide.withdraw("203.0.113.0/25")
     narrow.wait_gone("203.0.113.0/25")
+
+
+def test_a_refresh_of_ones_own_accord_replaces_what_a_member_had(exchange: Exchange) -> None:
+    """RFC 7313 4.2, as BIRD does it after each change: all in one segment, family by family."""
+    wide, narrow = exchange.wide, exchange.narrow
+    kept, gone = ("203.0.113.1/32", "2001:db8:fffb::/48"), ("203.0.113.2/32", "2001:db8:fffa::/48")
+    for prefix in (*kept, *gone):
+        wide.announce([prefix])
+    narrow.wait_routes(*kept, *gone)
+    messages = []
+    for family, prefix in zip(Family, kept, strict=True):
+        messages += [
+            wide.refresh_message(family, RefreshSubtype.BORR),
+            codec.update_message(wide.announcement([prefix])),
+            wide.refresh_message(family, RefreshSubtype.EORR),
+        ]
+    wide.send_bytes(b"".join(messages))
+    narrow.wait_gone(*gone)
+    wide.announce(["203.0.113.3/32"])
+    narrow.wait_routes(*kept, "203.0.113.3/32")
+    wide.withdraw(*kept, "203.0.113.3/32")
+    narrow.wait_gone(*kept, "203.0.113.3/32")
 
 
 def test_end_of_rib_was_sent_for_every_family(exchange: Exchange) -> None:

@@ -16,7 +16,15 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from rs.iana import AS_TRANS, HEADER_LEN, CapabilityCode, Family, MessageType, SegmentType
+from rs.iana import (
+    AS_TRANS,
+    HEADER_LEN,
+    CapabilityCode,
+    Family,
+    MessageType,
+    RefreshSubtype,
+    SegmentType,
+)
 from tests.reference import codec
 from tests.reference.update import Context, Outcome, decode_update, split_attributes
 
@@ -197,38 +205,47 @@ class Collector:
 
     # -- sending ---------------------------------------------------------------------------------
 
-    def _send(self, kind: MessageType, body: bytes) -> None:
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes as they are, in one piece."""
         if self._socket is not None:
             with suppress(OSError):  # the reader sees the end
-                self._socket.sendall(codec.encode_message(kind, body))
+                self._socket.sendall(data)
 
-    def send_update(self, body: bytes) -> None:
-        """Send an UPDATE body as it is."""
-        self._send(MessageType.UPDATE, body)
+    def _send(self, kind: MessageType, body: bytes) -> None:
+        self.send_bytes(codec.encode_message(kind, body))
 
     def announce(self, prefixes: Iterable[str], **attributes: Any) -> dict[str, Any]:
-        """Announce prefixes of one family; return the attribute dict as sent.
-
-        `attributes` are keys of an attribute dict; AS_PATH defaults to our own AS, NEXT_HOP to
-        our address, ORIGIN to IGP.
-        """
+        """Announce prefixes of one family; return the attribute dict as sent."""
         prefixes = list(prefixes)
+        self._send(MessageType.UPDATE, self.announcement(prefixes, **attributes))
+        return self.complete(prefixes, attributes)
+
+    def announcement(self, prefixes: list[str], **attributes: Any) -> bytes:
+        """Return the body of an UPDATE which announces prefixes of one family."""
+        return codec.encode_update(prefixes, self.complete(prefixes, attributes), as4=self.as4)
+
+    def complete(self, prefixes: list[str], attributes: dict[str, Any]) -> dict[str, Any]:
+        """Return an attribute dict with our own AS, our address and IGP where nothing is said."""
         own = self.host.address6 if ":" in prefixes[0] else self.host.address
         path = ((int(SegmentType.AS_SEQUENCE), (self.asn,)),)
-        complete = {"origin": 0, "as_path": path, "next_hop": own, **attributes}
-        self.send_update(codec.encode_update(prefixes, complete, as4=self.as4))
-        return complete
+        return {"origin": 0, "as_path": path, "next_hop": own, **attributes}
 
     def withdraw(self, *prefixes: str) -> None:
         """Withdraw prefixes."""
         for family in Family:
             mine = [prefix for prefix in prefixes if codec.family_of(prefix) is family]
             if mine:
-                self.send_update(codec.encode_update(withdrawn=mine))
+                self._send(MessageType.UPDATE, codec.encode_update(withdrawn=mine))
 
     def route_refresh(self, family: Family) -> None:
         """Ask for a family's routes again."""
-        self._send(MessageType.ROUTE_REFRESH, struct.pack("!HBB", family.afi, 0, family.safi))
+        self.send_bytes(self.refresh_message(family, RefreshSubtype.REQUEST))
+
+    @staticmethod
+    def refresh_message(family: Family, subtype: RefreshSubtype) -> bytes:
+        """Return a ROUTE-REFRESH message (RFC 2918 3, RFC 7313 3.2)."""
+        body = struct.pack("!HBB", family.afi, subtype, family.safi)
+        return codec.encode_message(MessageType.ROUTE_REFRESH, body)
 
     # -- looking ---------------------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ from .base import FAMILIES, WAIT, Daemon, Route, communities_from_text
 
 FAMILY = dict(zip(FAMILIES, ("IPv4 unicast", "IPv6 unicast"), strict=True))
 CHROOT = "/run/openbgpd"
+LEARNED = "4294967295:179:179"
+"""Marks routes from neighbors, which are not exported; the Adj-RIB-In does not show it."""
 
 
 class Openbgpd(Daemon):
@@ -82,7 +84,8 @@ class Openbgpd(Daemon):
                 ),
                 "}",
             ]
-        lines += ["allow from any", "deny to any"]
+        lines += ["allow from any", f"match from any set large-community {LEARNED}"]
+        lines += ["allow to any", f"deny to any large-community {LEARNED}"]
         for exported in self.exported.values():
             lines += self._sets(exported.route)
         path = self.workdir / "bgpd.conf"
@@ -101,7 +104,7 @@ class Openbgpd(Daemon):
         for text in sorted(route.ext_communities):
             kind, _, value = text.partition(":")
             sets.append(f"ext-community {'rt' if kind == 'rt' else 'soo'} {value}")
-        return [f"allow to any prefix {route.prefix} set {{ {' '.join(sets)} }}"]
+        return [f"match to any prefix {route.prefix} set {{ {' '.join(sets)} }}"]
 
     def bgpctl(self, *words: str) -> str:
         """Run bgpctl; return what it prints."""
@@ -133,7 +136,14 @@ class Openbgpd(Daemon):
 
     def apply(self, prefix: str) -> None:
         self.write_config()
+        before = self._reloads()
         self.bgpctl("reload")
+        # A reload that begins before the last one has ended may leave routes out.
+        self.wait(lambda: self._reloads() > before, "end a reload")
+
+    def _reloads(self) -> int:
+        """Count the changes of configuration that are through."""
+        return self.log.read_text(errors="replace").count("RDE soft reconfiguration done")
 
     # -- what it sees ----------------------------------------------------------------------------
 

@@ -123,7 +123,7 @@ class Rs:
     def show(self, *words: str) -> Any:
         """Run `rs show … --json` and decode its answer."""
         argv = [sys.executable, "-m", "rs", "show", *words, "--json"]
-        argv += ["--socket", str(self.workdir / "rs.sock")]
+        argv += ["--api", str(self.workdir / "rs.sock")]
         done = subprocess.run(
             argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=SHOW_TIMEOUT, check=False
         )
