@@ -48,7 +48,6 @@ if force:
     STAMP.write_text("")
 
 
-
 def abi(path: Path, found: dict[str, int] | None = None) -> dict[str, int]:
     """Return checksums of the .pxd files that a module is built from; see stamp.pxd."""
     found = {} if found is None else found

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Hashable
 
+    from rs import session_types
     from rs._fastpath.export import View
     from rs._fastpath.group import Member
     from rs._fastpath.ingest import Ingest
@@ -94,7 +95,7 @@ class Peer:
         neighbor: Neighbor,
         address: str,
         rng: random.Random,
-        on_up: Callable[[Peer, Hashable, Negotiated], object],
+        on_up: Callable[[Peer, Hashable, Negotiated], session_types.Ingest],
         *,
         dynamic: bool = False,
     ) -> None:

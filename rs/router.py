@@ -30,6 +30,7 @@ from rs.scheduler import LoopStats, Scheduler
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterator
 
+    from rs import session_types
     from rs._fastpath.outbox import Outbox
     from rs.capabilities import Negotiated
     from rs.config import Config, Neighbor
@@ -54,6 +55,9 @@ class Conn(Protocol):
 
     def resume_reading(self) -> None:
         """Go on reading."""
+
+    def __hash__(self) -> int:
+        """Tell connections apart by identity: the session keeps a machine for each."""
 
 
 class Gate:
@@ -241,7 +245,7 @@ class Router:
 
     # --- sessions
 
-    def _on_up(self, peer: Peer, conn: Hashable, agreed: Negotiated) -> object:
+    def _on_up(self, peer: Peer, conn: Hashable, agreed: Negotiated) -> session_types.Ingest:
         """Answer a session that has come up with what its bytes are fed to."""
         now = self.now()
         if peer.dynamic:
@@ -515,9 +519,7 @@ class Router:
             case "refresh":
                 agreed = peer.session.negotiated
                 families = agreed.families if agreed is not None else ()
-                sent = [
-                    peer.session.send_refresh(f, RefreshSubtype.REQUEST, now) for f in families
-                ]
+                sent = [peer.session.send_refresh(f, RefreshSubtype.REQUEST, now) for f in families]
                 if not any(sent):
                     raise ValueError(f"{address} has no session that can be refreshed")
             case _:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STEP = 1024
 """Prefixes evaluated, or encoded for joiners, between two looks at the clock."""
 
+
 class LoopStats:
     """How long slices of work held the loop; seconds."""
 

@@ -236,9 +236,7 @@ class CountingIngest:
                 self._add("notification", found.code, found.subcode, found.data)
             case _:
                 reason = f"{kind.name} in Established"
-                raise NotifyError(
-                    NotifyCode.FSM, FsmSubcode.IN_ESTABLISHED, bytes([kind]), reason
-                )
+                raise NotifyError(NotifyCode.FSM, FsmSubcode.IN_ESTABLISHED, bytes([kind]), reason)
 
     def _add(self, *event: object) -> None:
         self._events.append(event)

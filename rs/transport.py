@@ -362,7 +362,7 @@ class Transport:
             self.router.tick(now)
             self._schedule_turn()
         elif now > self._turn_ends and conn.peer.session.state is State.ESTABLISHED:
-            return      # still readable in the next turn
+            return  # still readable in the next turn
         try:
             n = conn.sock.recv_into(self._buffer)
         except (BlockingIOError, InterruptedError):
@@ -387,7 +387,7 @@ class Transport:
         known = self._timers.get(peer)
         if known is not None:
             if due is not None and known[0] <= due:
-                return      # fires early and finds out
+                return  # fires early and finds out
             known[1].cancel()
             del self._timers[peer]
         if due is not None and not self._closed:
@@ -465,7 +465,7 @@ class Transport:
             if busy:
                 more = True
             if broken:
-                return True     # the list has changed
+                return True  # the list has changed
             if self.router.now() > deadline and at + SEND_BATCH < n:
                 self._next_send = first + SEND_BATCH
                 return True

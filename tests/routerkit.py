@@ -8,7 +8,6 @@ import struct
 from typing import TYPE_CHECKING
 
 from rs._fastpath.outbox import Outbox
-
 from rs.configfile import load_config
 from rs.messages import KEEPALIVE
 from rs.router import Router

@@ -14,14 +14,13 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from rs._fastpath.attrs import AttrTable
 from rs._fastpath.control import Control
 from rs._fastpath.export import Exporter
 from rs._fastpath.outbox import Outbox
 from rs._fastpath.rewrite import Rewriter
 from rs._fastpath.rib import Rib
 from rs._fastpath.sets import MemberSets
-
-from rs._fastpath.attrs import AttrTable
 from rs.config import Config, IgpRoute, MedRule, Neighbor, role_defaults
 from rs.config import Router as RouterConfig
 from rs.configvalues import Endpoint

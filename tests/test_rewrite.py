@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rs._fastpath.rewrite import Program
-
 from rs.peer import PeerKind
 from tests.reference import codec
 from tests.reference.export import ExportOptions, Kind

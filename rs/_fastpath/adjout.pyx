@@ -41,6 +41,7 @@ cdef enum:
     LIST_MAX = 5461         # entries a list can hold: 65,535 octets at 12 B; further paths are not sent
 
 
+@cython.final
 @cython.no_gc_clear  # __dealloc__ gives references back to the RIB
 cdef class AdjOut:
     def __cinit__(self, Rib rib, uint32_t family, Rewriter rewriter, Program program,

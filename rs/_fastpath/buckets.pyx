@@ -4,6 +4,7 @@ In: changes one by one, in the order of evaluation. Out: buckets in the order of
 A prefix stands at most once per member in a batch, so the order among buckets does not matter.
 """
 
+cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
@@ -12,6 +13,7 @@ from rs._fastpath.stamp cimport check_abi
 check_abi(__name__)
 
 
+@cython.final
 cdef class Buckets:
     def __cinit__(self):
         self.buckets = <bucket_t *>malloc(BUCKET_CHANGES * sizeof(bucket_t))

@@ -51,6 +51,7 @@ cdef enum:
     NO_EXPORT_SUBCONFED = 0xFFFFFF03
 
 
+@cython.final
 @cython.no_gc_clear  # still asked by the attribute table when sets go at shutdown
 cdef class Control:
     def __cinit__(self, AttrTable attrs, MemberSets sets, uint32_t local_asn, uint32_t router_id,

@@ -6,6 +6,7 @@ others in MP_REACH_NLRI, which stands first (RFC 4760 3, RFC 7606 5.1). For spea
 AS numbers AS_PATH and AGGREGATOR are converted once per attribute set (RFC 6793 4.2.2).
 """
 
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -63,6 +64,7 @@ cdef inline void put_header(uint8_t *o, uint32_t n) noexcept nogil:
     o[18] = MSG_UPDATE
 
 
+@cython.final
 cdef class Encoder:
     def __cinit__(self, AttrTable attrs, Trie trie, uint32_t family, bint as4=True,
                   uint32_t max_len=4096, bint ext_next_hop=False, bint addpath=False):

@@ -6,6 +6,7 @@ the old list of (attributes, member set) is what is announced and withdrawn; the
 are gathered by (attributes, member set), so each bucket is encoded once, for everybody it is for.
 """
 
+cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
@@ -20,6 +21,7 @@ from rs._fastpath.stamp cimport check_abi
 check_abi(__name__)
 
 
+@cython.final
 cdef class View:
     def __cinit__(self, AdjOut adj):
         self.adj = adj
@@ -176,6 +178,7 @@ cdef inline void and_not(uint64_t *to, const uint64_t *bits, uint32_t words) noe
         to[i] &= ~bits[i]
 
 
+@cython.final
 cdef class Exporter:
     def __cinit__(self, Rib rib, Rewriter rewriter):
         self.rib = rib

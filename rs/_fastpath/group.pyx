@@ -46,6 +46,7 @@ cdef inline int step_to(Log log, cursor_t *c, cursor_t *to) except -1:
     return 0
 
 
+@cython.final
 @cython.no_gc_clear  # __dealloc__ of the logs needs the cursors' chunks
 cdef class Member:
     def __cinit__(self, Group group, uint32_t slot):
@@ -401,6 +402,7 @@ cdef inline uint32_t ctz(uint64_t x) noexcept nogil:
     return rs_ctzll(x)
 
 
+@cython.final
 cdef class Group:
     def __cinit__(self, AdjOut adj, Encoder encoder):
         self.adj = adj

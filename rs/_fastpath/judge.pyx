@@ -10,6 +10,7 @@ Universe owns the index. A holding is the load client's, but its arrays are made
 RFC 4271 4.3, 4724 2 (End-of-RIB), 4760, 7911 3.
 """
 
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
@@ -80,6 +81,7 @@ cdef inline void settle(holding_t *h, uint32_t w, uint64_t bits, uint32_t n) noe
         h.surplus += __builtin_popcountll(bits & ~own)
 
 
+@cython.final
 cdef class Universe:
 
     def __cinit__(self, bytes prefixes4, bytes prefixes6):

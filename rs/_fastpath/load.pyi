@@ -1,7 +1,7 @@
 """Types of the load client; see load.pyx for how it works."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self, final
 
 AS4: int
 """Option of a member: it speaks 4-octet AS numbers (RFC 6793)."""
@@ -23,6 +23,7 @@ CHURN: int
 QUIET: int
 """Goal: no UPDATE has come for `quiet_s`."""
 
+@final
 class LoadClient:
     """BGP speakers in one process, and what each of them holds.
 
@@ -31,7 +32,7 @@ class LoadClient:
     ValueError. Times are nanoseconds of the monotonic clock.
     """
 
-    def __init__(self, prefixes4: bytes, prefixes6: bytes = b"") -> None: ...
+    def __new__(cls, prefixes4: bytes, prefixes6: bytes = b"") -> Self: ...
     def add_member(
         self,
         host: int,

@@ -15,6 +15,7 @@ LoadClient owns all C memory; tables and churn bytes are borrowed from Python `b
 alive. RFC 4271 4, 4724 2 (End-of-RIB), 4760, 5492, 6793, 7911, 8654.
 """
 
+cimport cython
 from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, ETIMEDOUT, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -154,6 +155,7 @@ cdef inline uint64_t now_ns() noexcept nogil:
     return <uint64_t>ts.tv_sec * 1000000000 + <uint64_t>ts.tv_nsec
 
 
+@cython.final
 cdef class LoadClient:
     """Many BGP speakers and what they hold; see the stub for the interface."""
 

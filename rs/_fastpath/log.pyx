@@ -19,6 +19,7 @@ from rs._fastpath.wire cimport load16
 check_abi(__name__)
 
 
+@cython.final
 @cython.no_gc_clear  # __dealloc__ gives references back to the member sets
 cdef class Log:
     def __cinit__(self, MemberSets sets):

@@ -8,6 +8,7 @@ message boundary. An outbox owns nothing but the queue of control messages.
 become Python objects on the way; `take` is the same without a socket, for tests.
 """
 
+cimport cython
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t, uint64_t
 from posix.uio cimport iovec, writev
@@ -24,6 +25,7 @@ cdef enum:
     WRITE_MAX = 262144      # octets a writev: more fits no socket buffer, less costs system calls
 
 
+@cython.final
 cdef class Outbox:
     """The sending side of one connection; `fd` is a non-blocking socket, borrowed."""
 

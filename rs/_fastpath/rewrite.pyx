@@ -53,6 +53,7 @@ cdef enum:
     BUF_LEN = 65536 + 512
 
 
+@cython.final
 cdef class Program:
     def __cinit__(self, uint32_t number, uint32_t kind, uint32_t local_asn, uint32_t cluster_id=0,
                   next_hop=None, bint honor_well_known=False):
@@ -87,6 +88,7 @@ cdef void on_release(void *ctx, uint32_t h) noexcept with gil:
         d_h = next_h
 
 
+@cython.final
 @cython.no_gc_clear  # __dealloc__ takes its hook out of the attribute table
 cdef class Rewriter:
     def __cinit__(self, Rib rib):

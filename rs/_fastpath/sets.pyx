@@ -9,6 +9,7 @@ slots that no peer has. A peer that comes later is therefore in "all but X" and 
 without any set being touched.
 """
 
+cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
@@ -27,6 +28,7 @@ cdef inline uint32_t hash_bits(const uint64_t *bits, uint32_t words) noexcept no
     return <uint32_t>h
 
 
+@cython.final
 cdef class MemberSets:
     def __cinit__(self, uint32_t n_slots=64):
         self.words = (n_slots + 63) >> 6 if n_slots else 1

@@ -10,6 +10,7 @@ session is a cursor and sends up to 64 entries with one writev. Splice owns log 
 RFC 4271 4.2; nothing is checked, for the load client is the only peer it is meant for.
 """
 
+cimport cython
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
@@ -72,6 +73,7 @@ cdef struct conn_t:
     uint32_t carry_len
 
 
+@cython.final
 cdef class Splice:
     """Copies UPDATEs between the sessions of one listening socket; see the stub."""
 

@@ -14,6 +14,7 @@ Walks are by key, not by position: `collect` gives the next prefixes after a giv
 may pause for as long as it likes while the trie changes.
 """
 
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
@@ -56,6 +57,7 @@ cdef inline bint covers(const uint8_t *a, uint32_t a_len, const uint8_t *b) noex
     return True
 
 
+@cython.final
 cdef class Trie:
     def __cinit__(self, uint32_t width):
         if width != 4 and width != 16:

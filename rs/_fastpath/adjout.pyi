@@ -1,0 +1,49 @@
+"""What the peers of one export program have been sent. See adjout.pyx for how it works."""
+
+from typing import Self, final
+
+from rs._fastpath.rewrite import Program, Rewriter
+from rs._fastpath.rib import Rib, Table
+
+@final
+class AdjOut:
+    """What all peers with one export program have been sent, exact, 8 B for the common prefix."""
+
+    def __new__(
+        cls,
+        rib: Rib,
+        family: int,
+        rewriter: Rewriter,
+        program: Program,
+        client_to_client: bool = True,
+        addpath: bool = False,
+        max_paths: int = 0,
+    ) -> Self: ...
+    @property
+    def table(self) -> Table: ...
+    @property
+    def program(self) -> Program: ...
+    client_to_client: bool
+    """RFC 4456: routes of a client go to other clients."""
+    @property
+    def addpath(self) -> bool:
+        """RFC 7911: a member may have several paths of a prefix."""
+    @property
+    def max_paths(self) -> int:
+        """Of these at most so many, 0 = all."""
+    @property
+    def prefixes(self) -> int:
+        """Prefixes that somebody has."""
+    def sent(self, h: int) -> list[tuple[int, int]]:
+        """Return [(attribute handle, member set handle)] of a prefix, as sent last."""
+    def sent_to(self, h: int, slot: int) -> int:
+        """Return the attribute handle that a member has for a prefix, 0 for none."""
+    def sent_paths(self, h: int, slot: int) -> list[tuple[int, int]]:
+        """Return [(path identifier, attribute handle)] that a member has for a prefix."""
+    def advertised(self, slot: int) -> int:
+        """Return the number of prefixes that a member has: a walk over sets, not over prefixes.
+
+        With ADD-PATH it is the number of paths.
+        """
+    def stats(self) -> dict[str, int]:
+        """Return prefixes with anybody, and octets."""

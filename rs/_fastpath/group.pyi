@@ -1,0 +1,74 @@
+"""Groups of peers that are sent the same bytes. See group.pyx for how it works."""
+
+from typing import Self, final
+
+from rs._fastpath.adjout import AdjOut
+from rs._fastpath.encode import Encoder
+from rs._fastpath.log import Log
+from rs._fastpath.rib import Table
+
+@final
+class Member:
+    """One peer's place in one group: cursors, never a table or a queue of its own."""
+
+    def __new__(cls, group: Group, slot: int) -> Self: ...
+    @property
+    def group(self) -> Group: ...
+    @property
+    def slot(self) -> int: ...
+    @property
+    def state(self) -> int:
+        """MEMBER_*."""
+    borr: bool
+    """Enhanced refresh: EoRR is due at the end of the walk."""
+    @property
+    def resyncs(self) -> int:
+        """Times it fell behind."""
+    def refresh(self) -> bool:
+        """Send the table again, before anything newer: ROUTE-REFRESH (RFC 2918)."""
+    def leave(self) -> None:
+        """Give up the place in the group; the member is of no use afterwards."""
+    def lag(self) -> int:
+        """Return octets of the log not read yet, those for others included."""
+    def take(self, room: int = ...) -> bytes:
+        """Return the next bytes and move on, as a socket would: for tests and tools."""
+
+@final
+class Group:
+    """Peers with equal export program and equal encoding; owns the log and the walk."""
+
+    def __new__(cls, adj: AdjOut, encoder: Encoder) -> Self: ...
+    @property
+    def adj(self) -> AdjOut: ...
+    @property
+    def table(self) -> Table: ...
+    @property
+    def encoder(self) -> Encoder: ...
+    @property
+    def log(self) -> Log: ...
+    @property
+    def walk(self) -> Log:
+        """The table, encoded once for all who join together."""
+    @property
+    def members(self) -> list[Member]: ...
+    @property
+    def walkers(self) -> int:
+        """Members still waiting for the end of a walk."""
+    @property
+    def n_resync(self) -> int:
+        """Members with a bitmap."""
+    log_bound: int
+    """Octets, LOG_BOUND."""
+    def join(self, slot: int) -> Member:
+        """Add a peer: it gets the table, then every change. Returns its Member."""
+    def walk_ready(self) -> bool:
+        """Whether the walk should go on: half of those who read it have little left to read."""
+    def join_all(self, slot: int) -> Member:
+        """Add a peer that has routes of ours already, by other rules. Returns its Member.
+
+        It gets the present state of every prefix, a withdrawal where there is nothing for it.
+        """
+    def keeping_up(self) -> tuple[int, int]:
+        """Return (members near the end of what there is to send, members)."""
+    def stats(self) -> dict[str, int]:
+        """Return members by state, octets held, messages encoded."""

@@ -1,0 +1,58 @@
+"""A session's bytes into the RIB. See ingest.pyx for how it works."""
+
+from collections import deque
+from typing import Any, Self, final
+
+from rs._fastpath.rib import Rib
+
+@final
+class Ingest:
+    """Bytes of one peer's established session into the RIB."""
+
+    def __new__(
+        cls,
+        rib: Rib,
+        slot: int,
+        *,
+        as4: bool = True,
+        ibgp: bool = False,
+        families: int = 3,
+        addpath: int = 0,
+        ext_next_hop: bool = False,
+        extended_message: bool = False,
+        enhanced_refresh: bool = False,
+    ) -> Self: ...
+    @property
+    def pending_events(self) -> list[tuple[Any, ...]]: ...
+    @property
+    def messages(self) -> int: ...
+    @property
+    def updates(self) -> int: ...
+    @property
+    def keepalives(self) -> int: ...
+    @property
+    def announced(self) -> int:
+        """NLRI."""
+    @property
+    def withdrawn(self) -> int:
+        """NLRI."""
+    @property
+    def discards(self) -> int:
+        """UPDATEs with an attribute discarded (RFC 7606)."""
+    @property
+    def treat_as_withdraw(self) -> int: ...
+    @property
+    def faults(self) -> deque[tuple[int, int, int, bytes]]:
+        """Deque of (outcome, attribute type, subcode, octets)."""
+    @property
+    def eor(self) -> list[bool]:
+        """By family: End-of-RIB seen."""
+    def take_events(self) -> list[tuple[Any, ...]]:
+        """Return and forget what came beside UPDATEs; see feed."""
+    def feed(self, data: bytes | bytearray | memoryview) -> int:
+        """Take bytes as read; return the whole messages in them, or -1 when the session must end.
+
+        After a -1, or when `pending_events` is not empty, take_events() tells:
+        ("refresh", afi, safi, subtype), ("notification", code, subcode, data) and
+        ("error", code, subcode, data, reason), which is the last one.
+        """

@@ -1,0 +1,49 @@
+"""What goes out on a connection. See outbox.pyx for how it works."""
+
+from typing import Self, final
+
+from rs._fastpath.group import Member
+
+@final
+class Outbox:
+    """The sending side of one connection; `fd` is a non-blocking socket, borrowed."""
+
+    def __new__(cls, fd: int = -1) -> Self: ...
+    @property
+    def fd(self) -> int: ...
+    @property
+    def members(self) -> list[Member]: ...
+    blocked: bool
+    """The socket took no more; cleared by the transport."""
+    @property
+    def bytes_sent(self) -> int: ...
+    @property
+    def writes(self) -> int: ...
+    def push(self, message: bytes) -> None:
+        """Queue a whole message of the session."""
+    def attach(self, member: Member, epilogue: bytes = b"") -> None:
+        """Send what this member gets; `epilogue` goes out when it has got the table."""
+    def replace(self, old: Member, new: Member) -> None:
+        """Send what `new` gets from now on instead of `old`, whose begun message is ended first."""
+    def expect_walk(self, member: Member, epilogue: bytes) -> None:
+        """Send `epilogue` after the walk that a refresh of this member has begun."""
+    def pending(self) -> bool:
+        """Whether there may be something to send."""
+    def send(self, room: int = 262144) -> int:
+        """Write up to about `room` octets; return 0, or the errno of a broken connection.
+
+        Afterwards `blocked` says whether the socket is full: call again when it is writable.
+        Without `blocked` and with pending() there is more to send now.
+        """
+    def take(self, room: int = ...) -> bytes:
+        """Return the next octets and move on, as a socket would that takes `room` of them."""
+    def close(self) -> None:
+        """Leave every group."""
+
+def pump(
+    outboxes: list[Outbox], room: int
+) -> tuple[list[Outbox], list[Outbox], list[tuple[Outbox, int]]]:
+    """Send from each outbox that has something and is not blocked; return (busy, blocked, broken).
+
+    `busy` has more to send now; `blocked` became so in this call; `broken` is [(outbox, errno)].
+    """

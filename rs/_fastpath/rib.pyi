@@ -1,0 +1,112 @@
+"""Adj-RIB-In and Loc-RIB. See rib.pyx for how it works."""
+
+from typing import Self, final
+
+from rs._fastpath.attrs import AttrTable
+from rs._fastpath.control import Control
+from rs._fastpath.sets import MemberSets
+from rs._fastpath.trie import Trie
+
+@final
+class Table:
+    """Paths of one family: Adj-RIB-In of all peers and, by rank, the Loc-RIB."""
+
+    def __new__(cls, rib: Rib, family: int) -> Self: ...
+    @property
+    def family(self) -> int: ...
+    @property
+    def trie(self) -> Trie: ...
+    @property
+    def usable(self) -> int:
+        """Prefixes with a path in use."""
+    @property
+    def changes(self) -> int:
+        """Updates and withdrawals that changed something."""
+    def stats(self) -> dict[str, int]:
+        """Return counts and octets: prefixes, paths, usable prefixes, queue, memory."""
+    def handle(self, addr: bytes, plen: int) -> int:
+        """Return the handle of exactly this prefix, or 0."""
+    def paths_of(self, h: int) -> list[tuple[int, int, int, int, int, int]]:
+        """Return the paths of a prefix, best first; ranks the prefix if it has changed.
+
+        A path is (slot, path id, attribute handle, flags, reason, ticks).
+        """
+    def set_path(
+        self, addr: bytes, plen: int, slot: int, attrs_h: int, path_id: int = 0, ticks: int = 0
+    ) -> None:
+        """Enter a path as import would: checked, and kept with its reason if rejected."""
+    def drop_path(self, addr: bytes, plen: int, slot: int, path_id: int = 0) -> bool:
+        """Withdraw a path; return whether it was there."""
+    def purge_step(self, slots: list[int], pos: int, n: int, only_stale: bool = False) -> int:
+        """Remove the paths of these slots from `n` prefixes from handle `pos`, which begins at 1.
+
+        Returns where to go on, 0 at the end. A table without prefixes returns 0.
+        """
+    def recheck_step(self, slots: list[int], pos: int, n: int) -> int:
+        """Check the paths of these slots again in `n` prefixes from handle `pos`.
+
+        Nobody has to send anything again (RFC 9324). Returns where to go on, 0 at the end.
+        """
+    def mark_all(self, pos: int, n: int, rank: bool = True) -> int:
+        """Queue `n` prefixes from handle `pos` for evaluation; return where to go on or 0."""
+
+@final
+class Rib:
+    """Both tables, the peers they come from, and what they share."""
+
+    def __new__(cls, attrs: AttrTable, sets: MemberSets, control: Control) -> Self: ...
+    @property
+    def attrs(self) -> AttrTable: ...
+    @property
+    def sets(self) -> MemberSets: ...
+    @property
+    def control(self) -> Control: ...
+    @property
+    def tables(self) -> list[Table]:
+        """Table by family."""
+    @property
+    def n_slots(self) -> int:
+        """Slots allocated; peers[n_slots - 1] is the last."""
+    ticks: int
+    """Now, 1/16 s since start; set before bytes are fed."""
+    def set_options(
+        self,
+        *,
+        med_always: bool = False,
+        med_deterministic: bool = True,
+        prefer_oldest: bool = True,
+    ) -> None:
+        """Set what the decision process may vary in; the caller re-ranks what is there."""
+    def add_peer(
+        self,
+        slot: int,
+        asn: int,
+        address: str,
+        kind: int,
+        *,
+        first_as: bool = True,
+        reject_as_set: bool = True,
+        allow_own_as: int = 0,
+    ) -> None:
+        """Describe the peer in a slot (1 to 65,535); the table of slots grows as needed."""
+    def set_checks(
+        self, slot: int, *, first_as: bool, reject_as_set: bool, allow_own_as: int
+    ) -> None:
+        """Change what import checks of a peer; the caller has its paths checked again."""
+    def turn_generation(self, slot: int) -> None:
+        """From now on paths of this peer not heard again are stale; see Table.purge_step."""
+    def remove_peer(self, slot: int) -> None:
+        """Free a slot; its paths must have gone. ValueError if not."""
+    def set_router_id(self, slot: int, router_id: str) -> None:
+        """Note the BGP Identifier of a peer's new session, for the decision process."""
+    def peer_counts(self, slot: int, family: int) -> tuple[int, int, int]:
+        """Return (received, accepted, rejected) paths of a peer."""
+    def reject_counts(self, slot: int) -> dict[int, int]:
+        """Return {RejectReason: paths} of a peer, over both families."""
+    def check_attrs(self, slot: int, attrs_h: int) -> int:
+        """Return the RejectReason that import would give a path of this peer, 0 for none."""
+    def recompile(self, pos: int, n: int) -> tuple[int, bool]:
+        """Compile `n` attribute sets anew from handle `pos`, because the peers have changed.
+
+        Returns (where to go on or 0, whether any member set changed).
+        """
