@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from rs.iana import AS_TRANS, AttrFlag, AttrType, Family, SegmentType, WellKnownCommunity
 from tests.reference import codec
+from tests.reference.export import Kind
 from tests.reference.rib import Peer
 from tests.reference.update import Context, prefix_text
 
@@ -465,11 +466,12 @@ class Op:
     attrs: Attrs | None = None
     path_id: int = 0
 
-    def body(self) -> bytes:
-        """Encode announce and withdraw as an UPDATE body, 4-octet AS numbers, no ADD-PATH."""
+    def body(self, *, as4: bool = True, addpath: frozenset[Family] = frozenset()) -> bytes:
+        """Encode announce and withdraw as an UPDATE body."""
+        route = (self.prefix, self.path_id)
         if self.kind == "announce":
-            return codec.encode_update([self.prefix], self.attrs)
-        return codec.encode_update((), None, [self.prefix])
+            return codec.encode_update([route], self.attrs, as4=as4, addpath=addpath)
+        return codec.encode_update((), None, [route], as4=as4, addpath=addpath)
 
 
 def route_server_peers(n: int) -> list[Peer]:
@@ -479,12 +481,27 @@ def route_server_peers(n: int) -> list[Peer]:
         asns[2] = asns[1]
     return [
         Peer(
-            index=i,
+            index=i + 1,
             asn=asns[i],
-            address=f"10.1.{i // 250}.{1 + i % 250}",
-            router_id=f"10.2.{i // 250}.{1 + (n - i) % 250}",
+            address=f"10.1.{i // 200}.{1 + i % 200}",
+            router_id=f"10.2.{i // 200}.{1 + (n - i) % 200}",
         )
         for i in range(n)
+    ]
+
+
+def reflector_peers(n: int) -> list[Peer]:
+    """Peers of a reflector: clients, non-clients and external neighbors in turn."""
+    kinds = (Kind.RR_CLIENT, Kind.IBGP, Kind.EBGP, Kind.RR_CLIENT)
+    return [
+        Peer(
+            index=i,
+            asn=64512 + i if kinds[i % 4] is Kind.EBGP else RS_ASN,
+            address=f"10.1.0.{i}" if i % 5 else f"2001:db8:1::{i:x}",
+            router_id=f"10.2.0.{n + 1 - i}",
+            kind=kinds[i % 4],
+        )
+        for i in range(1, n + 1)
     ]
 
 
@@ -500,7 +517,8 @@ def member_attrs(src: Source, peer: Peer, peers: Sequence[Peer], prefix: str) ->
     """Attributes as a member sends them: mostly in order, tagged now and then, sometimes refused."""
     family = codec.family_of(prefix)
     asns = [p.asn for p in peers]
-    hop = peer.address if family is V4 else f"2001:db8:1::{peer.index + 1:x}"
+    own = ":" not in peer.address and peer.address
+    hop = own or make_host(src) if family is V4 else f"2001:db8:1::{peer.index:x}"
     attrs = make_attrs(src, family, asns=asns, next_hop=hop)
     sequence = int(SegmentType.AS_SEQUENCE)
     others = tuple(
@@ -523,8 +541,32 @@ def member_attrs(src: Source, peer: Peer, peers: Sequence[Peer], prefix: str) ->
     return attrs
 
 
+def fat_attrs(src: Source, peer: Peer, peers: Sequence[Peer], prefix: str) -> Attrs:
+    """Attributes as a member sends them, with much to carry."""
+    attrs = member_attrs(src, peer, peers, prefix)
+    return {**attrs, "unknown": ((0xE0, 200, bytes(src.pick((3000, 1000)))),)}
+
+
+def reflector_attrs(src: Source, peer: Peer, peers: Sequence[Peer], prefix: str) -> Attrs:
+    """Attributes as a peer of a reflector sends them."""
+    if peer.kind is Kind.EBGP:
+        return member_attrs(src, peer, peers, prefix)
+    family = codec.family_of(prefix)
+    attrs = make_attrs(src, family, ibgp=True)
+    if src.chance(5):
+        attrs["originator_id"] = "10.0.0.1"
+    if src.chance(5):
+        attrs["cluster_list"] = ("10.9.9.9", "10.0.0.1")
+    return attrs
+
+
 def make_churn(
-    src: Source, peers: Sequence[Peer], *, n_ops: int, prefixes: Sequence[str]
+    src: Source,
+    peers: Sequence[Peer],
+    *,
+    n_ops: int,
+    prefixes: Sequence[str],
+    attrs_of: Callable[[Source, Peer, Sequence[Peer], str], Attrs] = member_attrs,
 ) -> list[Op]:
     """Make a script that can be played from "every peer up, nothing announced"."""
     up = {p.index for p in peers}
@@ -537,11 +579,12 @@ def make_churn(
             continue
         kind = src.integers(0, 99)
         prefix = src.pick(prefixes)
+        path_id = src.pick((0, 0, 1, 7))
         if kind < 68:
-            attrs = member_attrs(src, peer, peers, prefix)
-            script.append(Op("announce", peer.index, prefix, attrs))
+            attrs = attrs_of(src, peer, peers, prefix)
+            script.append(Op("announce", peer.index, prefix, attrs, path_id))
         elif kind < 96:
-            script.append(Op("withdraw", peer.index, prefix))
+            script.append(Op("withdraw", peer.index, prefix, path_id=path_id))
         else:
             up.discard(peer.index)
             script.append(Op("down", peer.index))
@@ -618,15 +661,19 @@ __all__ = [
     "attribute_dicts",
     "churn_scripts",
     "contexts",
+    "fat_attrs",
     "make_attrs",
     "make_churn",
     "make_context",
     "make_huge",
     "make_mutated",
     "make_update",
+    "mutate",
     "mutated_updates",
     "prefix_pool",
     "prefixes",
+    "reflector_attrs",
+    "reflector_peers",
     "route_server_peers",
     "updates",
 ]

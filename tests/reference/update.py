@@ -57,8 +57,9 @@ Interpretations, where the RFCs leave room:
      Both want nothing else in the message.
  21. err_subcode and err_attr name the first of the severest faults. 0 as subcode: dropped because of
      who sent it (11), for which no subcode exists. err_attr is 0 for faults of the frame.
- 22. An AS_PATH of a 2-octet speaker that makes the attributes exceed 65,535 octets with 4-octet AS
-     numbers could be passed on in no message: WITHDRAW, subcode 5, so that nobody keeps it.
+ 22. An AS_PATH of a 2-octet speaker that makes the attributes with 4-octet AS numbers longer than
+     65,471 octets (an extended message less what an export may add) could be passed on to nobody:
+     WITHDRAW, subcode 5, so that nobody keeps it.
  23. A prefix both withdrawn and announced is in both lists: apply `withdrawn` first (RFC 4271 4.3).
 """
 
@@ -698,7 +699,7 @@ def too_long(attrs: Attrs) -> bool:
         octets = b"".join(encode_attributes(attrs, next_hop=classic).values())
     except struct.error:  # one attribute alone is too long
         return True
-    return len(octets) > 65535
+    return len(octets) > 65535 - 64
 
 
 def missing_attributes(attrs: Attrs, *, classic: bool, any_route: bool) -> list[Fault]:
