@@ -257,7 +257,8 @@ class WellKnownCommunity(IntEnum):
 class RejectReason(IntEnum):
     """Why a path stays in the Adj-RIB-In and is not used. 0 means that it is used.
 
-    1 to 63 are the protocol's own checks; policy adds its codes above them.
+    1 to 63 are the protocol's own checks; 64 and up the import filter's, 64 + the code that
+    ARouteServer gives the same fault.
     """
 
     NONE = 0
@@ -269,6 +270,20 @@ class RejectReason(IntEnum):
     ORIGINATOR_LOOP = 6
     CLUSTER_LOOP = 7
     CONFED_SEGMENT = 8
+    FILTER_AS_PATH_LENGTH = 65
+    FILTER_BOGON_PREFIX = 66
+    FILTER_BLACK_LIST = 67
+    FILTER_NEXT_HOP = 69
+    FILTER_BOGON_ASN = 71
+    FILTER_TRANSIT_FREE = 72
+    FILTER_IRR_ORIGIN = 73
+    FILTER_NOT_GLOBAL_UNICAST = 74
+    FILTER_NEIGHBOR_BLACK_LIST = 75
+    FILTER_IRR_PREFIX = 76
+    FILTER_PREFIX_LENGTH = 77
+    FILTER_RPKI_INVALID = 78
+    FILTER_NEVER_VIA_ROUTE_SERVER = 79
+    FILTER_COMMUNITIES = 80
 
 
 class Decided(IntEnum):

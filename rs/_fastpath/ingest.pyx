@@ -14,6 +14,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from rs._fastpath.decode cimport decode_ctx_t, decode_update, nlri_next, update_t
+from rs._fastpath.filter cimport Filter
 from rs._fastpath.rib cimport Rib, Table
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
@@ -243,9 +244,13 @@ cdef class Ingest:
         cdef uint32_t reason = self.rib.check(self.slot, attrs_h)
         cdef uint32_t ticks = self.rib.ticks
         cdef bint addpath = (self.ctx.addpath >> family) & 1
+        cdef Filter f = self.rib.prefix_filter(self.slot) if reason == 0 else None
+        cdef uint8_t state = 0
         while p < end:
             p += nlri_next(p, addpath, width, &path_id, &plen, addr)
-            table.update(addr, plen, self.slot, path_id, attrs_h, reason, ticks)
+            if f is not None:
+                reason = f.check_prefix(self.rib.attrs, attrs_h, family, addr, plen, &state)
+            table.update(addr, plen, self.slot, path_id, attrs_h, reason, state, ticks)
             self.announced += 1
         return 0
 

@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from rs._fastpath.arena cimport slab_at, slab_t
 from rs._fastpath.attrs cimport AttrTable
 from rs._fastpath.control cimport Control
+from rs._fastpath.filter cimport Filter
 from rs._fastpath.sets cimport MemberSets
 from rs._fastpath.trie cimport Trie
 from rs._fastpath.types cimport attrset_t
@@ -13,6 +14,7 @@ cdef enum:
     PATH_REJECTED = 0x01        # by import; reason holds the RejectReason
     PATH_GENERATION = 0x02      # parity of peer_t.generation when the path was last heard
     PATH_NOT_USABLE = 0x04      # next hop unreachable at the last ranking
+    PATH_STATE_SHIFT = 3        # the bits from here up: what the filter found out, see filter.pxd
 
     DEST_DIRTY = 0x01           # stands in Table.dirty
     DEST_UNRANKED = 0x02        # the order of its paths is not that of the decision process
@@ -24,7 +26,7 @@ cdef enum:
     PEER_IBGP = 2               # neither client of ours nor we of it
     PEER_RR_CLIENT = 3
 
-    N_REASONS = 64
+    N_REASONS = 96
 
 # One path: a peer's offer for a prefix. 20 B each.
 cdef struct path_t:
@@ -57,7 +59,7 @@ cdef struct peer_t:
     uint8_t _pad[2]
     uint32_t received[2]        # paths in the Adj-RIB-In, by family
     uint32_t rejected[2]        # of these, rejected
-    uint32_t by_reason[64]      # rejected paths by RejectReason, N_REASONS
+    uint32_t by_reason[96]      # rejected paths by RejectReason, N_REASONS
 
 cdef struct options_t:
     uint8_t med_always          # compare MED between different neighboring ASes
@@ -88,7 +90,7 @@ cdef class Table:
     cdef readonly uint64_t changes  # updates and withdrawals that changed something
 
     cdef int update(self, const uint8_t *addr, uint32_t plen, uint32_t slot, uint32_t path_id,
-                    uint32_t attrs_h, uint32_t reason, uint32_t ticks) except -1 nogil
+                    uint32_t attrs_h, uint32_t reason, uint32_t state, uint32_t ticks) except -1 nogil
     cdef int withdraw(self, const uint8_t *addr, uint32_t plen, uint32_t slot,
                       uint32_t path_id) except -1 nogil
     cdef int mark(self, uint32_t h) except -1 nogil
@@ -97,7 +99,7 @@ cdef class Table:
     cdef int vacate(self, uint32_t h) except -1 nogil
     cdef int release_holder(self) except -1 nogil
     cdef uint32_t purge(self, uint64_t *slots, bint only_stale, uint32_t pos, uint32_t n) except? 0 nogil
-    cdef int _judge(self, uint32_t h, path_t *p) except -1 nogil
+    cdef int _judge(self, uint32_t h, path_t *p) except -1
     cdef void _drop_path(self, uint32_t h, uint32_t prev, uint32_t path_h) noexcept nogil
     cdef int _grow(self, uint32_t h) except -1 nogil
 
@@ -116,7 +118,10 @@ cdef class Rib:
     cdef readonly list tables           # Table by family
     cdef peer_t *peers                  # by slot
     cdef readonly uint32_t n_slots      # slots allocated; peers[n_slots - 1] is the last
+    cdef list filters               # by slot: Filter, or None
     cdef options_t options
     cdef public uint32_t ticks          # now, 1/16 s since start; set before bytes are fed
 
-    cdef uint32_t check(self, uint32_t slot, uint32_t attrs_h) except 255 nogil
+    cdef uint32_t check(self, uint32_t slot, uint32_t attrs_h) except 255
+    cdef uint32_t protocol_check(self, uint32_t slot, uint32_t attrs_h) except 255 nogil
+    cdef Filter prefix_filter(self, uint32_t slot)

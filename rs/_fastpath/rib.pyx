@@ -20,6 +20,7 @@ from rs._fastpath.arena cimport slab_alloc, slab_at, slab_free_all, slab_init, s
 from rs._fastpath.attrs cimport AttrTable
 from rs._fastpath.control cimport Control
 from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare
+from rs._fastpath.filter cimport Filter
 from rs._fastpath.sets cimport MemberSets
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.trie cimport Trie
@@ -110,10 +111,11 @@ cdef class Table:
     # --- changes -------------------------------------------------------------------------------
 
     cdef int update(self, const uint8_t *addr, uint32_t plen, uint32_t slot, uint32_t path_id,
-                    uint32_t attrs_h, uint32_t reason, uint32_t ticks) except -1 nogil:
+                    uint32_t attrs_h, uint32_t reason, uint32_t state, uint32_t ticks) except -1 nogil:
         """Enter a path, or replace the one of the same peer and path id (implicit withdraw).
 
-        `addr` is masked; `reason` is a RejectReason, 0 for a path that is used. The path takes its
+        `addr` is masked; `reason` is a RejectReason, 0 for a path that is used; `state` is what the
+        filter found out (filter.pxd, 5 bits). The path takes its
         own reference to the attribute set. Returns 1 if anything changed.
         """
         cdef uint32_t known = self.trie.count
@@ -139,7 +141,8 @@ cdef class Table:
         if p_h:
             was = p.flags & PATH_REJECTED
             if p.attrs_h == attrs_h and (p.reason == reason if was else not reason):
-                p.flags = (p.flags & <uint8_t>~PATH_GENERATION) | peer.generation
+                p.flags = <uint8_t>((p.flags & (PATH_REJECTED | PATH_NOT_USABLE)) | peer.generation
+                                    | (state << PATH_STATE_SHIFT))
                 return 0
             self.rib.attrs.ref(attrs_h)
             self.rib.attrs.unref(p.attrs_h)
@@ -148,7 +151,7 @@ cdef class Table:
             if was:
                 peer.rejected[self.family] -= 1
                 peer.by_reason[p.reason] -= 1
-            p.flags = peer.generation
+            p.flags = <uint8_t>(peer.generation | (state << PATH_STATE_SHIFT))
             p.reason = 0
             if reason:
                 p.flags |= PATH_REJECTED
@@ -168,7 +171,8 @@ cdef class Table:
         p.path_id = path_id
         p.ticks = ticks
         p.peer = <uint16_t>slot
-        p.flags = peer.generation | (PATH_REJECTED if reason else 0)
+        p.flags = <uint8_t>(peer.generation | (PATH_REJECTED if reason else 0)
+                            | (state << PATH_STATE_SHIFT))
         p.reason = <uint8_t>reason
         self.rib.attrs.ref(attrs_h)
         d.n_paths += 1
@@ -309,9 +313,15 @@ cdef class Table:
         self.n_zombies = 0
         return 0
 
-    cdef int _judge(self, uint32_t h, path_t *p) except -1 nogil:
+    cdef int _judge(self, uint32_t h, path_t *p) except -1:
         """Check a path again, because what it is checked against has changed; 1 if that matters."""
         cdef uint32_t reason = self.rib.check(p.peer, p.attrs_h)
+        cdef Filter f = self.rib.prefix_filter(p.peer)
+        cdef uint8_t state = 0
+        if f is not None and reason == 0:
+            reason = f.check_prefix(self.rib.attrs, p.attrs_h, self.family, self.trie.addr(h),
+                                    self.trie.plen(h), &state)
+        p.flags = <uint8_t>((p.flags & ((1 << PATH_STATE_SHIFT) - 1)) | (state << PATH_STATE_SHIFT))
         cdef peer_t *peer = &self.rib.peers[p.peer]
         cdef bint was = p.flags & PATH_REJECTED
         if (p.reason == reason) if was else not reason:
@@ -440,8 +450,13 @@ cdef class Table:
                  uint32_t path_id=0, uint32_t ticks=0):
         """Enter a path as import would: checked, and kept with its reason if rejected."""
         cdef uint8_t masked[16]
+        cdef uint32_t reason = self.rib.check(slot, attrs_h)
+        cdef Filter f = self.rib.prefix_filter(slot)
+        cdef uint8_t state = 0
         prefix_load(addr, plen, masked, self.trie.width)
-        self.update(masked, plen, slot, path_id, attrs_h, self.rib.check(slot, attrs_h), ticks)
+        if f is not None and reason == 0:
+            reason = f.check_prefix(self.rib.attrs, attrs_h, self.family, masked, plen, &state)
+        self.update(masked, plen, slot, path_id, attrs_h, reason, state, ticks)
 
     def drop_path(self, bytes addr, uint32_t plen, uint32_t slot, uint32_t path_id=0):
         """Withdraw a path; return whether it was there."""
@@ -578,6 +593,7 @@ cdef class Rib:
         self.peers = <peer_t *>calloc(self.n_slots, sizeof(peer_t))
         if self.peers == NULL:
             raise MemoryError
+        self.filters = []
         self.options.med_deterministic = 1
         self.options.prefer_oldest = 1
         self.tables = [Table(self, 0), Table(self, 1)]
@@ -585,8 +601,28 @@ cdef class Rib:
     def __dealloc__(self):
         free(self.peers)
 
-    cdef uint32_t check(self, uint32_t slot, uint32_t attrs_h) except 255 nogil:
-        """Return the RejectReason of a path by the protocol's own checks, 0 if it may be used."""
+    cdef Filter prefix_filter(self, uint32_t slot):
+        """The filter of a slot if it looks at prefixes, else None."""
+        cdef Filter f
+        if slot < <uint32_t>len(self.filters):
+            f = <Filter>self.filters[slot]
+            if f is not None and f.per_prefix:
+                return f
+        return None
+
+    cdef uint32_t check(self, uint32_t slot, uint32_t attrs_h) except 255:
+        """Return the RejectReason that a path's attributes alone give it, 0 if it may be used."""
+        cdef uint32_t reason = self.protocol_check(slot, attrs_h)
+        cdef Filter f
+        if reason or slot >= <uint32_t>len(self.filters):
+            return reason
+        f = <Filter>self.filters[slot]
+        if f is None:
+            return 0
+        return f.check_attrs(self.attrs, attrs_h, self.peers[slot].asn)
+
+    cdef uint32_t protocol_check(self, uint32_t slot, uint32_t attrs_h) except 255 nogil:
+        """Return the RejectReason of a path by the protocol's own checks, 0 if there is none."""
         cdef peer_t *peer = &self.peers[slot]
         cdef attrset_t *s = self.attrs.at(attrs_h)
         if not s.flags & AS_COMPILED:
@@ -650,11 +686,20 @@ cdef class Rib:
         """From now on paths of this peer not heard again are stale; see Table.purge_step."""
         self.peers[slot].generation ^= PATH_GENERATION
 
+    def set_filter(self, uint32_t slot, Filter f):
+        """Use a filter for a peer's paths from now on; None for none. What is there the caller has
+        checked again (Table.recheck_step)."""
+        while len(self.filters) <= slot:
+            self.filters.append(None)
+        self.filters[slot] = f
+
     def remove_peer(self, uint32_t slot):
         """Free a slot; its paths must have gone. ValueError if not."""
         if self.peers[slot].received[0] or self.peers[slot].received[1]:
             raise ValueError(f"slot {slot} still has paths")
         memset(&self.peers[slot], 0, sizeof(peer_t))
+        if slot < <uint32_t>len(self.filters):
+            self.filters[slot] = None
 
     def set_router_id(self, uint32_t slot, str router_id):
         """Note the BGP Identifier of a peer's new session, for the decision process."""

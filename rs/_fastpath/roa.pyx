@@ -26,6 +26,10 @@ from rs._fastpath.text cimport prefix_text
 from rs._fastpath.trie cimport Trie
 from rs._fastpath.types cimport FAM_IPV4, FAM_IPV6, SEG_SEQUENCE, SEG_SET
 from rs._fastpath.wire cimport load32, prefix_load, store32
+from rs._fastpath.stamp cimport check_abi
+
+check_abi(__name__)
+
 
 cdef extern from "<arpa/inet.h>" nogil:
     int AF_INET

@@ -1,0 +1,175 @@
+"""The import filter of one neighbor: what an exchange checks of its members' routes, in one order.
+
+In: an attribute set, a prefix. Out: a RejectReason, and what was found out on the way (RPKI state,
+IRR state). Checks of attributes run once per UPDATE, checks of the prefix once per route; nothing
+here allocates. The order, which decides the reason that a route with two faults gets, is the one
+that ARouteServer's users know: next hop, AS_PATH length, AS numbers (bogon, transit-free, never via
+a route server), communities, IPv6 outside 2000::/3, black lists, bogons, IRR origin and prefix with
+their white lists, RPKI origin validation (RFC 6811), prefix length. First-AS and loop checks come
+before all these, in Rib.check.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp, memcpy, memset
+
+from rs._fastpath.asnset cimport AsnSet
+from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
+from rs._fastpath.pfxset cimport PrefixSet
+from rs._fastpath.types cimport (
+    ATTR_AS_PATH,
+    ATTR_COMMUNITIES,
+    ATTR_EXT_COMMUNITIES,
+    ATTR_LARGE_COMMUNITY,
+    FAM_IPV6,
+    attrset_t,
+    nexthop_t,
+)
+from rs._fastpath.wire cimport load32
+
+import ipaddress
+from rs._fastpath.stamp cimport check_abi
+
+check_abi(__name__)
+
+
+cdef class Filter:
+    def __cinit__(self):
+        self.low[0] = self.low[1] = 0
+        self.high[0] = 32
+        self.high[1] = 128
+
+    def __dealloc__(self):
+        free(self.hops)
+
+    def set_next_hops(self, addresses):
+        """Accept only these next hops, in text; None accepts any."""
+        free(self.hops)
+        self.hops = NULL
+        self.n_hops = 0
+        self.check_hops = addresses is not None
+        packed = b"".join(ipaddress.ip_address(a).packed.ljust(16, b"\0") for a in addresses or ())
+        if packed:
+            self.hops = <uint8_t *>malloc(len(packed))
+            if self.hops == NULL:
+                raise MemoryError
+            memcpy(self.hops, <const char *>packed, len(packed))
+            self.n_hops = len(packed) // 16
+
+    def set_lengths(self, uint32_t family, uint32_t low, uint32_t high):
+        """Accept prefixes of `low` to `high` bits in a family."""
+        self.low[family] = low
+        self.high[family] = high
+
+    def finish(self):
+        """Note whether prefixes have to be looked at; call after the last change."""
+        self.per_prefix = (
+            self.global_unicast_only or self.black_list is not None
+            or self.neighbor_black_list is not None or self.bogons is not None
+            or self.irr_origins is not None or self.irr_prefixes is not None
+            or self.roas is not None
+            or self.low[0] > 0 or self.low[1] > 0 or self.high[0] < 32 or self.high[1] < 128
+        )
+
+    cdef uint32_t check_attrs(self, AttrTable attrs, uint32_t attrs_h, uint32_t peer_asn) noexcept nogil:
+        """Return the reason to reject every route with these attributes, or 0."""
+        cdef attrset_t *s = attrs.at(attrs_h)
+        cdef const uint8_t *p = attrs.wire(attrs_h)
+        cdef const uint8_t *end = p + s.wire_len
+        cdef nexthop_t *hop = attrs.hop(attrs_h)
+        cdef uint8_t padded[16]
+        cdef const uint8_t *v
+        cdef uint32_t i, n, asn, length = 0, communities = 0
+        cdef bint bogon = False, transit = False, never = False, lead = True
+        cdef attr_t a
+        if self.check_hops:
+            memset(padded, 0, 16)
+            memcpy(padded, hop.addr, 16 if hop.len > 4 else 4)
+            for i in range(self.n_hops):
+                if memcmp(self.hops + 16 * i, padded, 16) == 0:
+                    break
+            else:
+                return FILTER_NEXT_HOP
+        while p < end:
+            p += attr_next(p, &a)
+            if a.type == ATTR_AS_PATH:
+                v = a.value
+                while v < a.value + a.len:
+                    n = v[1]
+                    v += 2
+                    for i in range(n):
+                        asn = load32(v)
+                        v += 4
+                        length += 1
+                        # The neighbor itself may be one of them: what it says of itself is fine.
+                        lead = lead and asn == peer_asn
+                        if self.bogon_asns is not None and self.bogon_asns.has(asn):
+                            bogon = True
+                        if not lead:
+                            if self.transit_free is not None and self.transit_free.has(asn):
+                                transit = True
+                            if self.never_via is not None and self.never_via.has(asn):
+                                never = True
+            elif a.type == ATTR_COMMUNITIES:
+                communities += a.len >> 2
+            elif a.type == ATTR_EXT_COMMUNITIES:
+                communities += a.len >> 3
+            elif a.type == ATTR_LARGE_COMMUNITY:
+                communities += a.len // 12
+        if self.max_path_len and length > self.max_path_len:
+            return FILTER_AS_PATH_LENGTH
+        if bogon:
+            return FILTER_BOGON_ASN
+        if transit:
+            return FILTER_TRANSIT_FREE
+        if never:
+            return FILTER_NEVER_VIA_ROUTE_SERVER
+        if self.max_communities and communities > self.max_communities:
+            return FILTER_COMMUNITIES
+        return 0
+
+    cdef uint32_t check_prefix(self, AttrTable attrs, uint32_t attrs_h, uint32_t family,
+                               const uint8_t *addr, uint32_t plen, uint8_t *state) noexcept nogil:
+        """Return the reason to reject one route, or 0; fill in what was found out."""
+        cdef uint32_t origin = attrs.at(attrs_h).origin_as
+        cdef uint32_t rpki = 0
+        cdef bint origin_ok, prefix_ok
+        state[0] = 0
+        if self.roas is not None:
+            rpki = self.roas.state(family, addr, plen, origin)
+            # RoaTable: 0 not found, 1 valid, 2 invalid.
+            state[0] = STATE_RPKI_UNKNOWN if rpki == 0 else (
+                STATE_RPKI_VALID if rpki == 1 else STATE_RPKI_INVALID)
+        if self.global_unicast_only and family == FAM_IPV6 and (addr[0] & 0xE0 != 0x20 or plen < 3):
+            return FILTER_NOT_GLOBAL_UNICAST
+        if self.black_list is not None and self.black_list.match(family, addr, plen, False):
+            return FILTER_BLACK_LIST
+        if self.neighbor_black_list is not None and self.neighbor_black_list.match(
+                family, addr, plen, False):
+            return FILTER_NEIGHBOR_BLACK_LIST
+        if self.bogons is not None and self.bogons.match(family, addr, plen, False):
+            return FILTER_BOGON_PREFIX
+        if self.irr_origins is not None or self.irr_prefixes is not None:
+            state[0] |= STATE_IRR_CHECKED
+            origin_ok = self.irr_origins is None or self.irr_origins.has(origin)
+            prefix_ok = self.irr_prefixes is None or self.irr_prefixes.match(
+                family, addr, plen, self.allow_longer)
+            if origin_ok:
+                state[0] |= STATE_IRR_ORIGIN
+            if prefix_ok:
+                state[0] |= STATE_IRR_PREFIX
+            if self.white_origins is not None and self.white_origins.has(origin):
+                origin_ok = True
+            if self.white_prefixes is not None and self.white_prefixes.match(
+                    family, addr, plen, False):
+                prefix_ok = True
+            if self.enforce_origin and not origin_ok:
+                return FILTER_IRR_ORIGIN
+            if self.enforce_prefix and not prefix_ok and not (
+                    self.roas_as_route_objects and rpki == 1):
+                return FILTER_IRR_PREFIX
+        if rpki == 2 and self.reject_invalid:
+            return FILTER_RPKI_INVALID
+        if plen < self.low[family] or plen > self.high[family]:
+            return FILTER_PREFIX_LENGTH
+        return 0
