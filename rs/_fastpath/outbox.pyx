@@ -76,6 +76,9 @@ cdef class Outbox:
 
     def pending(self):
         """Whether there may be something to send."""
+        return self._pending()
+
+    cdef bint _pending(self) except? True:
         cdef Member m
         if self.control:
             return True
@@ -156,6 +159,9 @@ cdef class Outbox:
         Afterwards `blocked` says whether the socket is full: call again when it is writable.
         Without `blocked` and with pending() there is more to send now.
         """
+        return self._send(room)
+
+    cdef int _send(self, uint64_t room) except -1:
         cdef iovec iov[IOV_MAX]
         cdef uint32_t n, i
         cdef uint64_t total
@@ -227,13 +233,13 @@ def pump(list outboxes, uint64_t room):
     blocked = []
     broken = []
     for o in outboxes:
-        if o.blocked or not o.pending():
+        if o.blocked or not o._pending():
             continue
-        error = o.send(room)
+        error = o._send(room)
         if error:
             broken.append((o, error))
         elif o.blocked:
             blocked.append(o)
-        elif o.pending():
+        elif o._pending():
             busy.append(o)
     return busy, blocked, broken
