@@ -14,7 +14,7 @@ ADD-PATH.
 """
 
 cimport cython
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
@@ -28,17 +28,16 @@ from rs._fastpath.rib cimport (
     PEER_IBGP,
     PEER_RR_CLIENT,
     Rib,
-    Table,
     path_t,
 )
 from rs._fastpath.sets cimport SET_ALL, SET_NONE
 from rs._fastpath.stamp cimport check_abi
-from rs._fastpath.types cimport AS_COMPILED, WK_NO_ADVERTISE, WK_NO_EXPORT, attrset_t
+from rs._fastpath.types cimport AS_COMPILED, WK_NO_ADVERTISE, WK_NO_EXPORT
 
 check_abi(__name__)
 
 cdef enum:
-    LIST_MAX = 5461         # entries a list can hold: 65,535 octets at 12 B; further paths are not sent
+    LIST_MAX = 5461         # entries a list can hold: 65,535 octets at 12 B; the rest is not sent
 
 
 @cython.final
@@ -325,7 +324,7 @@ cdef class AdjOut:
         self.n_fresh = 0
         return 0
 
-    # --- for Python --------------------------------------------------------------------------------
+    # --- for Python -------------------------------------------------------------------------------
 
     def sent(self, uint32_t h):
         """Return [(attribute handle, member set handle)] of a prefix, as sent last."""

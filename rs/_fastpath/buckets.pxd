@@ -30,7 +30,8 @@ cdef class Buckets:
 
     cdef int add(self, uint32_t attrs_h, uint32_t set_h, uint32_t prefix,
                  uint32_t path_id) noexcept nogil
-    cdef const uint32_t *prefixes(self, uint32_t b, uint32_t *n, const uint32_t **ids) noexcept nogil
+    cdef const uint32_t *prefixes(self, uint32_t b, uint32_t *n,
+                                  const uint32_t **ids) noexcept nogil
     cdef void clear(self) noexcept nogil
 
     cdef inline bint full(self) noexcept nogil:

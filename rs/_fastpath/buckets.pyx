@@ -1,4 +1,4 @@
-"""Changes of one slice, gathered by (attribute set, member set): each bucket is one message's worth.
+"""Changes of one slice by (attribute set, member set): each bucket is one message's worth.
 
 In: changes one by one, in the order of evaluation. Out: buckets in the order of their first change.
 A prefix stands at most once per member in a batch, so the order among buckets does not matter.
@@ -77,7 +77,8 @@ cdef class Buckets:
         k.n += 1
         return 0
 
-    cdef const uint32_t *prefixes(self, uint32_t b, uint32_t *n, const uint32_t **ids) noexcept nogil:
+    cdef const uint32_t *prefixes(self, uint32_t b, uint32_t *n,
+                                  const uint32_t **ids) noexcept nogil:
         """Return the prefixes of a bucket and their path identifiers, valid until the next call."""
         cdef bucket_t *k = &self.buckets[b]
         cdef uint32_t c = k.head, i = 0

@@ -89,6 +89,7 @@ cdef class Control:
         """
         cdef uint32_t asn, i, slot
         cdef uint32_t words = self.sets.words
+        cdef uint64_t at
         cdef void *p
         cdef asn_entry_t *asns
         cdef uint32_t cap = 256
@@ -116,7 +117,8 @@ cdef class Control:
             asns[i].row = self.rows_top
             for s in slots:
                 slot = s
-                self.rows[<uint64_t>self.rows_top * words + (slot >> 6)] |= <uint64_t>1 << (slot & 63)
+                at = <uint64_t>self.rows_top * words + (slot >> 6)
+                self.rows[at] |= <uint64_t>1 << (slot & 63)
             self.rows_top += 1
         packed = b"".join(
             ipaddress.ip_address(a).packed.ljust(16, b"\0") for a in own_addresses
@@ -148,7 +150,7 @@ cdef class Control:
                 return True
         return False
 
-    # --- compiling ---------------------------------------------------------------------------------
+    # --- compiling --------------------------------------------------------------------------------
 
     cdef bint is_control(self, uint8_t attr_type, const uint8_t *value) noexcept nogil:
         """Whether one community value is ours to act on, and so not passed on (scrubbed)."""
@@ -166,7 +168,7 @@ cdef class Control:
         cdef const uint8_t *p = self.attrs.wire(attrs_h)
         cdef const uint8_t *end = p + s.wire_len
         cdef uint32_t words = self.sets.words
-        cdef uint32_t flags = 0, well_known = 0, own_as = 0, set_h, i, n, high, low, target
+        cdef uint32_t flags = 0, well_known = 0, own_as = 0, set_h, i, _i, n, high, low, target
         cdef bint deny_all = False, some_deny = False, some_allow = False
         cdef uint64_t *row
         cdef attr_t a
@@ -183,7 +185,7 @@ cdef class Control:
                 while v < a.value + a.len:
                     n = v[1]
                     v += 2
-                    for i in range(n):
+                    for _i in range(n):
                         target = load32(v)
                         v += 4
                         if target == self.local_asn:

@@ -36,18 +36,21 @@ cdef struct candidate_t:
     uint32_t metric         # IGP metric of the next hop
     uint32_t path_h
 
-cdef inline int compare(const candidate_t *a, const candidate_t *b, const options_t *o) noexcept nogil:
+cdef inline int compare(const candidate_t *a, const candidate_t *b,
+                        const options_t *o) noexcept nogil:
     """Positive step number: `a` is preferred, decided there. Negative: `b` is. Never 0."""
     cdef bint a_ibgp = a.peer.kind >= PEER_IBGP
     cdef bint b_ibgp = b.peer.kind >= PEER_IBGP
     cdef uint32_t x, y
-    cdef int c
+    cdef int c, step
     # RFC 4271 9.1.1: degree of preference.
     if a.attrs.local_pref != b.attrs.local_pref:
-        return DECIDED_LOCAL_PREF if a.attrs.local_pref > b.attrs.local_pref else -DECIDED_LOCAL_PREF
+        step = DECIDED_LOCAL_PREF
+        return step if a.attrs.local_pref > b.attrs.local_pref else -step
     # 9.1.2.2 a)
     if a.attrs.path_len != b.attrs.path_len:
-        return DECIDED_AS_PATH_LENGTH if a.attrs.path_len < b.attrs.path_len else -DECIDED_AS_PATH_LENGTH
+        step = DECIDED_AS_PATH_LENGTH
+        return step if a.attrs.path_len < b.attrs.path_len else -step
     # b)
     if a.attrs.origin != b.attrs.origin:
         return DECIDED_ORIGIN if a.attrs.origin < b.attrs.origin else -DECIDED_ORIGIN

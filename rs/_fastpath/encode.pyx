@@ -7,7 +7,7 @@ AS numbers AS_PATH and AGGREGATOR are converted once per attribute set (RFC 6793
 """
 
 cimport cython
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 

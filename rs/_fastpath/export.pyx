@@ -201,7 +201,7 @@ cdef class Exporter:
         cdef Table table
         cdef View view
         cdef list views
-        cdef uint32_t h, done = 0, n_vacant, i, batch
+        cdef uint32_t h, done = 0, n_vacant, i, _i, batch
         cdef uint32_t *p
         for table in self.rib.tables:
             batch = table.dirty_count()
@@ -217,7 +217,7 @@ cdef class Exporter:
                 self.vacant_cap = batch
             views = self.views[table.family]
             n_vacant = 0
-            for i in range(batch):
+            for _i in range(batch):
                 h = table.dirty[table.dirty_head]
                 table.dirty_head += 1
                 table.dests[h].flags &= <unsigned char>~DEST_DIRTY

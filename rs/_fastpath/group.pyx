@@ -16,7 +16,7 @@ each member's outbox, iovecs. A member is in one of three states:
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 from posix.uio cimport iovec
 
@@ -24,11 +24,10 @@ from rs._fastpath.adjout cimport ALL_FILLED, AdjOut, entry_t
 from rs._fastpath.buckets cimport Buckets
 from rs._fastpath.decode cimport nlri_next
 from rs._fastpath.encode cimport Encoder
-from rs._fastpath.log cimport Log, chunk_t, cursor_t, run_t
-from rs._fastpath.rib cimport Table
+from rs._fastpath.log cimport Log, chunk_t, cursor_t
 from rs._fastpath.sets cimport SET_ALL
 from rs._fastpath.stamp cimport check_abi
-from rs._fastpath.types cimport ATTR_MP_REACH, FAM_IPV4, HEADER_LEN
+from rs._fastpath.types cimport ATTR_MP_REACH, HEADER_LEN
 from rs._fastpath.wire cimport load16
 
 check_abi(__name__)
@@ -151,7 +150,7 @@ cdef class Member:
             return self.group.log.to_boundary(&self.cur, 0)
         return 0
 
-    # --- falling behind ------------------------------------------------------------------------------
+    # --- falling behind ---------------------------------------------------------------------------
 
     cdef int _set_bit(self, uint32_t h) except -1:
         cdef uint32_t word = h >> 6
@@ -265,7 +264,6 @@ cdef class Member:
     cdef int _refill(self) except -1:
         """Encode the present state of the next prefixes noted; return 0 when none was left."""
         cdef uint32_t w = self.bitmap_pos, n = 0, h, bit
-        cdef Buckets b = self.group.buckets
         cdef uint32_t seen = 0
         while seen < self.bitmap_words and n < RESYNC_CHUNK:
             if w >= self.bitmap_words:
@@ -326,7 +324,7 @@ cdef class Member:
         self.state = MEMBER_LIVE
         return 0
 
-    # --- for Python ----------------------------------------------------------------------------------
+    # --- for Python -------------------------------------------------------------------------------
 
     def refresh(self):
         """Send the table again, before anything newer: ROUTE-REFRESH (RFC 2918)."""
@@ -513,7 +511,7 @@ cdef class Group:
         m.start_lap = self.walk_lap
         self.walkers += 1
 
-    # --- for Python ------------------------------------------------------------------------------------
+    # --- for Python -------------------------------------------------------------------------------
 
     def join(self, uint32_t slot):
         """Add a peer: it gets the table, then every change. Returns its Member."""

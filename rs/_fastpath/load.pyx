@@ -733,7 +733,7 @@ cdef class LoadClient:
         if m.ctl_len + n > m.ctl_cap:
             grown = <uint8_t *>realloc(m.ctl, 2 * (m.ctl_len + n) + 256)
             if grown == NULL:
-                m.holding.malformed += 1    # shows in the result: this member can no longer be exact
+                m.holding.malformed += 1    # this member can no longer be exact
                 return
             m.ctl = grown
             m.ctl_cap = 2 * (m.ctl_len + n) + 256

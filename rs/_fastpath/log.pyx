@@ -12,7 +12,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 from posix.uio cimport iovec
 
-from rs._fastpath.sets cimport SET_NONE, MemberSets
+from rs._fastpath.sets cimport MemberSets
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.wire cimport load16
 
@@ -37,7 +37,7 @@ cdef class Log:
             free(self.spare.data)
             free(self.spare)
 
-    # --- writing -----------------------------------------------------------------------------------
+    # --- writing ----------------------------------------------------------------------------------
 
     cdef uint8_t *reserve(self, uint32_t n) except NULL:
         """Return room for a message of at most `n` octets; nothing is logged before commit()."""
@@ -76,7 +76,7 @@ cdef class Log:
         return c.data
 
     cdef int commit(self, uint32_t n, uint32_t set_h) except -1:
-        """Log the `n` octets written at the address that reserve() gave; keeps its own reference."""
+        """Log the `n` octets written where reserve() said; keeps its own reference."""
         cdef chunk_t *c = self.tail
         cdef run_t *runs
         c.len += n
@@ -118,7 +118,7 @@ cdef class Log:
             self.head = c.next
             self._free_chunk(c)
 
-    # --- reading -----------------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------
 
     cdef int open_cursor(self, cursor_t *c) except -1:
         """Place a cursor at the end: it will see what is logged from now on."""
@@ -156,7 +156,8 @@ cdef class Log:
                         take = r.end - c.off
                         if take > room[0]:
                             take = room[0]
-                        if n and <uint8_t *>iov[n - 1].iov_base + iov[n - 1].iov_len == k.data + c.off:
+                        if n and (<uint8_t *>iov[n - 1].iov_base + iov[n - 1].iov_len
+                                  == k.data + c.off):
                             iov[n - 1].iov_len += take
                         else:
                             if n == iov_max:
@@ -226,7 +227,7 @@ cdef class Log:
             at += load16(c.chunk.data + at + 16)
         return at - c.off
 
-    # --- for Python: tests ---------------------------------------------------------------------------
+    # --- for Python: tests ------------------------------------------------------------------------
 
     def append(self, bytes message, uint32_t set_h):
         """Log one whole message."""

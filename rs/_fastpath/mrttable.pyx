@@ -257,7 +257,7 @@ cdef class Table:
         return at
 
     cdef uint32_t new_block(self, const rib_t *rib, uint32_t key_len) except 0 nogil:
-        """Add the block that `key` describes; its `wire` is NULL_BLOCK when no route can have it."""
+        """Add the block that `key` describes; its `wire` is NULL_BLOCK if no route can have it."""
         cdef block_t *b
         cdef uint32_t k = self.n_blocks
         cdef uint32_t h, head = KEY_HEAD + <uint32_t>self.key[1]

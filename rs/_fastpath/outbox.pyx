@@ -13,7 +13,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t, uint64_t
 from posix.uio cimport iovec, writev
 
-from rs._fastpath.group cimport MEMBER_LIVE, MEMBER_WALK, Member
+from rs._fastpath.group cimport MEMBER_LIVE, Member
 from rs._fastpath.stamp cimport check_abi
 
 from collections import deque
@@ -90,9 +90,8 @@ cdef class Outbox:
     cdef uint32_t _gather(self, iovec *iov, uint64_t room, bint *is_control) except? 0xFFFFFFFF:
         """Fill `iov` from the one source whose turn it is; 0 when there is nothing to send."""
         cdef Member m
-        cdef uint32_t n, was
+        cdef uint32_t n
         cdef bytes message
-        cdef bint again = True
         is_control[0] = False
         if self.control:
             n = 0

@@ -19,7 +19,6 @@ from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
     ATTR_NEXT_HOP,
-    FAM_IPV4,
     FAM_IPV6,
     HEADER_LEN,
     MAX_EXT_MSG,

@@ -156,7 +156,7 @@ cdef class Rewriter:
         cdef const uint8_t *end = p + n
         cdef uint8_t *start = out
         cdef uint32_t width = 4 if self.as4 else 2
-        cdef uint32_t i, asn, count
+        cdef uint32_t _i, asn, count
         cdef bint lead = self.prepend != 0
         narrowed[0] = False
         if lead and (p == end or p[0] != SEG_SEQUENCE or p[1] == 255):
@@ -176,7 +176,7 @@ cdef class Rewriter:
             out[1] = <uint8_t>(count + (1 if lead else 0))
             out += 2
             p += 2
-            for i in range(count + (1 if lead else 0)):
+            for _i in range(count + (1 if lead else 0)):
                 if lead:
                     asn = self.prepend
                     lead = False

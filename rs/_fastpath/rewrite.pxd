@@ -1,4 +1,4 @@
-# Attribute sets as they leave: what each role adds, removes and changes. Implementation: rewrite.pyx.
+# Attribute sets as they leave: what each role adds, removes and changes. See rewrite.pyx.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 

@@ -10,7 +10,7 @@ and CLUSTER_LIST, everything else untouched.
 """
 
 cimport cython
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -115,7 +115,8 @@ cdef class Rewriter:
         cdef derived_t *d
         cdef bint reflected = program.kind >= PROG_IBGP and peer.kind >= PEER_IBGP
         if program.kind == PROG_RS and not s.flags & (
-                AS_CONTROL | AS_HAS_LOCAL_PREF | AS_HAS_ORIGINATOR | AS_HAS_CLUSTER_LIST | AS_HAS_AIGP):
+                AS_CONTROL | AS_HAS_LOCAL_PREF | AS_HAS_ORIGINATOR | AS_HAS_CLUSTER_LIST
+                | AS_HAS_AIGP):
             return attrs_h
         if reflected and not s.flags & AS_HAS_ORIGINATOR:
             originator = peer.router_id

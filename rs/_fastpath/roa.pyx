@@ -222,7 +222,8 @@ cdef class RoaFamily:
         free(self.first)
         slab_free_all(&self.more)
 
-    cdef uint32_t state(self, const uint8_t *addr, uint32_t plen, uint32_t origin_as) noexcept nogil:
+    cdef uint32_t state(self, const uint8_t *addr, uint32_t plen,
+                        uint32_t origin_as) noexcept nogil:
         # Origin 0 is never valid: such a route has origin NONE (RFC 6811 2), and a VRP for AS 0
         # exists to make routes invalid (RFC 6483 4, RFC 7607).
         cdef uint32_t h = self.trie.longest(addr, plen)

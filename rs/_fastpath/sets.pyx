@@ -196,7 +196,7 @@ cdef class MemberSets:
                 self.meta[h].hash = hash_bits(self.bits(h), words)
         return self._rehash(self.index_cap)
 
-    # --- for Python: tests and the looking glass ---------------------------------------------------
+    # --- for Python: tests and the looking glass --------------------------------------------------
 
     def members(self, uint32_t h, uint32_t n_slots):
         """Return the slots from 1 below `n_slots` that set `h` holds."""

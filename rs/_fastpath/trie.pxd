@@ -49,8 +49,10 @@ cdef class Trie:
     cdef uint32_t _new_key(self, const uint8_t *addr, uint32_t plen) except 0 nogil
     cdef uint32_t _words_alloc(self, uint32_t n) except 0xFFFFFFFF nogil
     cdef void _words_release(self, uint32_t base, uint32_t n) noexcept nogil
-    cdef int _node_put(self, uint32_t node_h, uint32_t at, uint32_t word, bint child, uint32_t bit) except -1 nogil
-    cdef int _node_drop(self, uint32_t node_h, uint32_t at, bint child, uint32_t bit) except -1 nogil
+    cdef int _node_put(self, uint32_t node_h, uint32_t at, uint32_t word, bint child,
+                       uint32_t bit) except -1 nogil
+    cdef int _node_drop(self, uint32_t node_h, uint32_t at, bint child,
+                        uint32_t bit) except -1 nogil
     cdef int _node_add_key(self, uint32_t node_h, uint32_t depth, uint32_t h) except -1 nogil
     cdef bint _same(self, uint32_t h, const uint8_t *addr, uint32_t plen) noexcept nogil
 

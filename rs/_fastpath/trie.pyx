@@ -180,7 +180,8 @@ cdef class Trie:
             node.pmap |= <uint32_t>1 << bit
         return 0
 
-    cdef int _node_drop(self, uint32_t node_h, uint32_t at, bint child, uint32_t bit) except -1 nogil:
+    cdef int _node_drop(self, uint32_t node_h, uint32_t at, bint child,
+                        uint32_t bit) except -1 nogil:
         """Remove position `at` of the node's array and clear its bit; shrink what is half empty."""
         cdef node_t *node = <node_t *>slab_at(&self.nodes, node_h)
         cdef uint32_t n = rs_popcount(node.cmap) + rs_popcount(node.pmap) - 1
@@ -324,7 +325,8 @@ cdef class Trie:
                 stack_node[depth] = word
                 if plen <= ROOT_BITS + 4 * depth + 4:
                     bit = prefix_bit(addr, plen, depth)
-                    at = rs_popcount(node.cmap) + rs_popcount(node.pmap & ((<uint32_t>1 << bit) - 1))
+                    at = rs_popcount(node.cmap)
+                    at += rs_popcount(node.pmap & ((<uint32_t>1 << bit) - 1))
                     self._node_drop(word, at, False, bit)
                     break
                 bit = nibble(addr, depth)
@@ -381,7 +383,8 @@ cdef class Trie:
             while word:
                 if word & LEAF:
                     word &= ~<uint32_t>LEAF
-                    if self.plens[word] <= max_plen and covers(self.addr(word), self.plens[word], addr):
+                    if self.plens[word] <= max_plen and covers(
+                            self.addr(word), self.plens[word], addr):
                         best = word
                     break
                 node = <node_t *>slab_at(&self.nodes, word)
@@ -493,7 +496,7 @@ cdef class Trie:
 
     def _check(self, bytes addr, uint32_t plen):
         if len(addr) != <Py_ssize_t>self.width or plen > self.width * 8:
-            raise ValueError(f"a prefix has {self.width} octets and at most {self.width * 8} bits here")
+            raise ValueError(f"a prefix here has {self.width} octets, at most {self.width * 8} bits")
 
 
 cdef struct walk_t:
@@ -557,7 +560,7 @@ cdef bint walk_node(Trie t, walk_t *w, uint32_t node_h, uint32_t depth, uint32_t
                     uint32_t r, bint tight) noexcept nogil:
     """Pre-order over the node's 30 prefix slots; `i` is 1 << r | value, i = 1 the node itself."""
     cdef node_t *node = <node_t *>slab_at(&t.nodes, node_h)
-    cdef uint32_t bit, v, at
+    cdef uint32_t bit, v, at, n
     if r:
         bit = i - 2
         if node.pmap & (<uint32_t>1 << bit):
@@ -572,7 +575,8 @@ cdef bint walk_node(Trie t, walk_t *w, uint32_t node_h, uint32_t depth, uint32_t
                 return True
             if tight and v < nibble(w.after, depth):
                 return True
-            return walk_word(t, w, t.words[node.base + rs_popcount(node.cmap & ((<uint32_t>1 << v) - 1))],
+            n = rs_popcount(node.cmap & ((<uint32_t>1 << v) - 1))
+            return walk_word(t, w, t.words[node.base + n],
                              depth + 1, tight and v == nibble(w.after, depth))
         return True
     return (walk_node(t, w, node_h, depth, 2 * i, r + 1, tight)

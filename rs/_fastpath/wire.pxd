@@ -26,7 +26,8 @@ cdef inline uint32_t plen_bytes(uint32_t plen) noexcept nogil:
     """Octets that a prefix of `plen` bits takes on the wire (RFC 4271 4.3)."""
     return (plen + 7) >> 3
 
-cdef inline int prefix_load(const uint8_t *p, uint32_t plen, uint8_t *addr, uint32_t width) noexcept nogil:
+cdef inline int prefix_load(const uint8_t *p, uint32_t plen, uint8_t *addr,
+                            uint32_t width) noexcept nogil:
     """Copy a wire prefix to `addr` (`width` octets), zero-filled and masked to `plen` bits.
 
     The caller has checked plen <= 8 * width and that plen_bytes(plen) octets are there. Bits past
