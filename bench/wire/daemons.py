@@ -113,7 +113,8 @@ class Rs(Daemon):
             lines += ["[[neighbors]]", f'address = "{site.address(m)}"', f"asn = {site.asn(m)}"]
             if site.reflector:
                 lines.append("route_reflector_client = true")
-            # Several paths a prefix are not sent yet: members that could take them get one.
+            if m in site.addpath:
+                lines.append('add_path = "send"')
         (folder / "rs.toml").write_text("\n".join(lines) + "\n")
         return [self.path, "-m", "rs", "run", str(folder / "rs.toml")]
 
