@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.realtable import RealTables
 from bench.tables import (
     RS_ASN,
     Tables,
@@ -35,9 +36,11 @@ from rs._fastpath.load import (
     LoadClient,
 )
 from rs._fastpath.splice import Splice
+from tests import mrtfiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LOOPBACK = 0x7F000001
 KEEPALIVE = b"\xff" * 16 + b"\0\x13\x04"
@@ -171,7 +174,7 @@ def test_own_prefixes_that_come_back_are_counted_but_no_fault(floor: int) -> Non
     client.set_table(1, tables.updates(0) + tables.updates(1))
     up(client)
     client.start([1])
-    assert client.run(CONVERGED, 5) is False  # member 1 gets nothing from the silent member 0
+    assert not client.run(CONVERGED, 0.5)  # member 1 gets nothing from the silent member 0
     assert faults(client.member(0)) == {"echoed": 10}
     assert client.member(0)["exact"]
 
@@ -281,7 +284,8 @@ def single(replies: list[bytes], due: int, options: int = AS4 | IPV4) -> dict[st
     client.set_due(0, due.to_bytes(3, "little"))
     client.watch(0, True)
     client.connect([0])
-    client.run(CONVERGED if due else QUIET, 1, 0.3)
+    client.run(UP, 5)
+    client.run(QUIET, 5, 0.3)
     seen = client.member(0)
     del client
     thread.join()
@@ -311,6 +315,26 @@ def test_a_prefix_announced_twice_counts_once() -> None:
         assert seen["exact"], seen
         seen = single([opening() + KEEPALIVE, *twice], 1)
         assert faults(seen) == {"surplus": 1}
+
+
+def test_spans_of_any_prefixes_are_known_again() -> None:
+    """Long and short ones, whole and in part, of a universe that needs hashing."""
+    nlri = [struct.pack(">BI", 25, (20 << 24) + (i << 7)) for i in range(700)]
+    universe = b"".join(n[1:] + n[:1] for n in nlri)
+    sent = [b"".join(nlri), b"".join(nlri[100:650]), b"".join(nlri[:3]), b"\x19\x09\0\0\0"]
+    port, thread = scripted([opening() + KEEPALIVE] + [announce(s) for s in [*sent, *sent]])
+    client = LoadClient(universe)
+    client.add_member(LOOPBACK, port, 0, member_asn(0), 1, AS4 | IPV4, b"")
+    client.set_due(0, ((1 << 700) - 1).to_bytes(88, "little"))
+    client.watch(0, True)
+    client.connect([0])
+    client.run(UP, 5)
+    client.run(QUIET, 5, 0.3)
+    seen = client.member(0)
+    del client
+    thread.join()
+    assert faults(seen) == {"unknown": 2}
+    assert seen["announced"] == 2 * (700 + 550 + 3 + 1)
 
 
 def test_path_identifiers_are_read_where_they_are_agreed_on() -> None:
@@ -405,3 +429,57 @@ class TestTables:
             stream = stream[size:]
         assert max(sizes) <= 4096
         assert len(sizes) > 4
+
+
+class TestRealTables:
+    """Two feeds from an MRT file that the test writes, with everything that is to be left out."""
+
+    spec = TableSpec(4, 100, feeders=2, same=True, ipv6=1.0)
+
+    @pytest.fixture
+    def tables(self, tmp_path: Path) -> RealTables:
+        communities = mrtfiles.attr(8, struct.pack(">HH", 0, member_asn(1)), 0xC0)
+        as_set = mrtfiles.attr(1, b"\0") + mrtfiles.attr(2, b"\1\1\0\0\0\x09")
+        as_set += mrtfiles.attr(3, b"\xc0\0\2\1")
+        near, far = mrtfiles.attrs(100, 200), mrtfiles.attrs(300, 400, 500)
+        near6 = mrtfiles.attrs(100, hop=None, more=mrtfiles.mp_short("2001:db8::1"))
+        rows = [
+            ("5.0.0.0/8", (0, near), (1, far)),
+            ("5.1.0.0/16", (0, far), (1, near)),
+            ("6.0.0.0/8", (0, near), (1, near)),
+            ("7.0.0.0/8", (0, near)),  # only one has it
+            ("10.0.0.0/8", (0, as_set), (1, as_set)),
+            ("11.0.0.0/8", (0, mrtfiles.attrs(100, member_asn(2))), (1, near)),
+            ("12.0.0.0/8", (0, near + communities), (1, near)),
+            ("224.0.0.0/8", (0, near), (1, near)),
+            ("2001:db8::/32", (0, near6), (1, near6)),
+        ]
+        path = tmp_path / "rib.mrt"
+        peers = mrtfiles.peer_index_table(("192.0.2.1", 100), ("192.0.2.2", 300))
+        path.write_bytes(peers + b"".join(mrtfiles.rib(row[0], *row[1:]) for row in rows))
+        return RealTables(self.spec, path)
+
+    def test_what_every_daemon_takes_alike_is_left(self, tables: RealTables) -> None:
+        assert sorted(tables.nlri[: tables.n4]) == [b"\x08\5", b"\x08\6", b"\x10\5\1"]
+        assert tables.nlri[tables.n4 :] == [b"\x20\x20\1\x0d\xb8"]
+
+    def test_next_hops_are_said_where_path_lengths_differ(self, tables: RealTables) -> None:
+        hops = dict(zip(tables.nlri, array("I", tables.next_hops(3)), strict=True))
+        assert hops[b"\x08\5"] == member_address(0)
+        assert hops[b"\x10\5\1"] == member_address(1)
+        assert hops[b"\x08\6"] == 0
+
+    def test_the_floor_delivers_them(self, floor: int, tables: RealTables) -> None:
+        client = LoadClient(tables.prefixes4, tables.prefixes6)
+        for m in range(4):
+            options = AS4 | IPV4 | IPV6
+            table = tables.updates(m)
+            client.add_member(LOOPBACK, floor, 0, member_asn(m), m + 1, options, table)
+            client.set_due(m, tables.due(m), tables.own(m))
+            client.watch(m, m >= 2)
+        client.set_due_next_hops(3, struct.pack("I", member_address(0)) * len(tables))
+        up(client)
+        client.start([0])
+        assert client.run(CONVERGED, 5), client.member(3)
+        assert client.member(2)["announced"] == len(tables)
+        assert client.member(3)["end_of_rib"] == 0b11

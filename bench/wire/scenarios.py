@@ -68,6 +68,8 @@ class Scenario:
     title: str
     table: TableSpec
     phases: tuple[Phase, ...] = (Load(),)
+    real: int = 0
+    """Tables are those of so many peers of the full-table MRT file; `table.prefixes` is a limit."""
     reflector: bool = False
     next_best: bool = False
     late: int = 0
@@ -104,6 +106,19 @@ _ALL = (
         TableSpec(500, 100_000, overlap=0.30, tagged=0.36),
         next_best=True,
         sampled=50,
+    ),
+    Scenario(
+        "W4",
+        "2 real full tables, IPv4 and IPv6, to 50 receivers",
+        TableSpec(52, 900_000, feeders=2, same=True, ipv6=1.0),
+        real=2,
+    ),
+    Scenario(
+        "W5",
+        "reflector: 4 clients bring the same real full table, 100 clients receive",
+        TableSpec(104, 900_000, feeders=4, same=True, ipv6=1.0, ibgp=True),
+        real=1,
+        reflector=True,
     ),
     Scenario(
         "W6",

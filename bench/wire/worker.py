@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, NamedTuple
 
+from bench.realtable import RealTables
 from bench.tables import RS_ASN, Tables, generate, member_address, member_asn
 from bench.wire.process import Usage, usage
 from bench.wire.scenarios import (
@@ -78,7 +79,7 @@ class Run:
     def __init__(self, order: Order) -> None:
         self.order = order
         self.scenario: Scenario = SCENARIOS[order.scenario].scaled(order.scale)
-        self.tables: Tables = generate(self.scenario.table)
+        self.tables = self._tables()
         self.members = self.scenario.table.members
         self.feeders = self.scenario.table.feeders or self.members
         self.client = LoadClient(self.tables.prefixes4, self.tables.prefixes6)
@@ -111,10 +112,15 @@ class Run:
             self._expect(m)
             self.client.watch(m, self._watched(m))
 
+    def _tables(self) -> Tables | RealTables:
+        if self.scenario.real:
+            return RealTables(self.scenario.table, peers=self.scenario.real)
+        return generate(self.scenario.table)
+
     def _hidden(self) -> bool:
         """Whether someone is due a path that is not the best one."""
         table = self.scenario.table
-        return table.same or table.overlap > 0 or table.tagged > 0
+        return table.overlap > 0 or table.tagged > 0
 
     def _expect(self, member: int) -> None:
         away = frozenset(self.away)
@@ -181,7 +187,9 @@ class Run:
         start = self.client.mark()
         goal, judged = CONVERGED, self.present
         if isinstance(phase, Load):
-            self.client.start([m for m in self.present if m < self.feeders])
+            # Several feeders of one table come to one path a prefix: the floor copies just that.
+            feeders = 1 if self.order.as_floor and self.scenario.table.same else self.feeders
+            self.client.start([m for m in self.present if m < feeders])
         elif isinstance(phase, Join):
             judged, self.late = self.late[: phase.count], self.late[phase.count :]
             self.present = self.present + judged
@@ -250,6 +258,8 @@ class Run:
     def _churn(self, phase: Churn) -> int:
         total = int(phase.rate * phase.seconds)
         feeders = [m for m in self.present if m < self.feeders]
+        if isinstance(self.tables, RealTables):
+            raise TypeError("churn needs synthetic tables")
         each = -(-total // len(feeders))
         per = [[(m, at, data) for at, data in self.tables.changes(m, each)] for m in feeders]
         changes = [c for turn in zip(*per, strict=False) for c in turn][:total]

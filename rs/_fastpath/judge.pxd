@@ -33,6 +33,14 @@ cdef struct holding_t:
     uint8_t addpath         # bit per FAM_*: NLRI carry path identifiers (RFC 7911 3)
     uint8_t eor             # bit per FAM_*: End-of-RIB seen (RFC 4724 2)
 
+# Spans of NLRI seen before, see judge.pyx. Owned by the Universe.
+cdef struct memo_table_t:
+    uint32_t *slots         # offset in pool / 4 + 1, 0 = empty; NULL = not wanted
+    uint8_t *pool
+    uint64_t cap            # octets
+    uint64_t used
+    uint32_t kept           # entries
+
 cdef inline bint holding_ok(const holding_t *h) noexcept nogil:
     return (h.missing | h.surplus | h.nh_wrong | h.unknown | h.malformed) == 0
 
@@ -49,6 +57,8 @@ cdef class Universe:
     cdef uint64_t mask6
     cdef const uint8_t *keys6       # 17 octets a prefix: address, length
     cdef bytes keys6_owner
+    cdef bint hashed                # some prefix is no IPv4 /24
+    cdef memo_table_t memo
     cdef churn_t *churn             # NULL outside churn; borrowed
 
     cdef int build(self, const uint8_t *p) except -1
@@ -66,9 +76,13 @@ cdef class Universe:
                              uint64_t now) noexcept nogil
     cdef void multi(self, holding_t *h, const uint8_t *v, const uint8_t *p, const uint8_t *end,
                     uint32_t nh, bint announce, uint64_t now) noexcept nogil
-    cdef void nlri4(self, holding_t *h, const uint8_t *p, uint32_t n, bint announce, uint32_t nh,
-                    uint64_t now) noexcept nogil
-    cdef void nlri6(self, holding_t *h, const uint8_t *p, uint32_t n, bint announce, uint32_t nh,
+    cdef void nlri(self, holding_t *h, const uint8_t *p, uint32_t n, uint8_t family, bint announce,
+                   uint32_t nh, uint64_t now) noexcept nogil
+    cdef const uint8_t *parse4(self, holding_t *h, const uint8_t *p, const uint8_t *end,
+                               bint addpath, uint32_t *at, uint32_t *count) noexcept nogil
+    cdef const uint8_t *parse6(self, holding_t *h, const uint8_t *p, const uint8_t *end,
+                               bint addpath, uint32_t *at, uint32_t *count) noexcept nogil
+    cdef void apply(self, holding_t *h, const uint32_t *at, uint32_t n, bint announce, uint32_t nh,
                     uint64_t now) noexcept nogil
     cdef void change(self, holding_t *h, uint32_t at, bint announce, uint32_t nh,
                      uint64_t now) noexcept nogil

@@ -12,7 +12,7 @@ RFC 4271 4.3, 4724 2 (End-of-RIB), 4760, 7911 3.
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from rs._fastpath.stamp cimport check_abi
@@ -34,6 +34,9 @@ cdef extern from *:
 cdef enum:
     DIRECT_LEN = 1 << 24    # every IPv4 /24
     IDX_BITS = 26           # 67 million prefixes at most
+    BATCH = 512             # NLRI looked up at a time
+    MEMO_SPAN = 4096        # octets of NLRI in the longest span that is remembered
+    MEMO_SLOTS = 1 << 21
 
 
 cdef inline uint64_t mix(uint64_t x) noexcept nogil:
@@ -81,6 +84,73 @@ cdef inline void settle(holding_t *h, uint32_t w, uint64_t bits, uint32_t n) noe
         h.surplus += __builtin_popcountll(bits & ~own)
 
 
+# What a span of NLRI stood for last time. Members get the same bytes, so that nearly every span is
+# looked up once and not once a member: a hash look-up a prefix would make the client the limit.
+# An entry is memo_t, the span, padding to 4 octets, and `count` times index + 1.
+cdef struct memo_t:
+    uint64_t hash
+    uint32_t len            # octets of NLRI
+    uint32_t count          # prefixes
+
+
+cdef inline uint64_t memo_hash(const uint8_t *p, uint32_t n, uint8_t family) noexcept nogil:
+    """Hash of a span; never 0."""
+    cdef uint64_t x = (<uint64_t>n << 1) + family
+    cdef uint64_t tail = 0
+    while n >= 8:
+        x = mix((x ^ load64(p)) * <uint64_t>0xD6E8FEB86659FD93)
+        p += 8
+        n -= 8
+    while n:
+        tail = (tail << 8) | p[0]
+        p += 1
+        n -= 1
+    return mix((x ^ tail) * <uint64_t>0xD6E8FEB86659FD93) | 1
+
+
+cdef uint32_t *memo_find(memo_table_t *t, uint64_t hash, const uint8_t *p, uint32_t n,
+                         uint32_t *count) noexcept nogil:
+    cdef uint64_t at = (hash >> 1) & (MEMO_SLOTS - 1)
+    cdef memo_t *m
+    while t.slots[at]:
+        m = <memo_t *>(t.pool + (t.slots[at] - 1) * 4)
+        # The hash has the family in it, the span has not: two families, one hash, is no accident.
+        if m.hash == hash and m.len == n and memcmp(<uint8_t *>(m + 1), p, n) == 0:
+            count[0] = m.count
+            return <uint32_t *>(<uint8_t *>(m + 1) + ((n + 3) & ~<uint32_t>3))
+        at = (at + 1) & (MEMO_SLOTS - 1)
+    return NULL
+
+
+cdef void memo_keep(memo_table_t *t, uint64_t hash, const uint8_t *p, uint32_t n,
+                    const uint32_t *given, uint32_t count) noexcept nogil:
+    """Remember a span, unless there are too many already or memory is out: it is only speed."""
+    cdef uint64_t at = (hash >> 1) & (MEMO_SLOTS - 1)
+    cdef uint32_t padded = (n + 3) & ~<uint32_t>3
+    cdef uint64_t size = sizeof(memo_t) + padded + 4 * <uint64_t>count
+    cdef uint8_t *grown
+    cdef memo_t *m
+    if t.kept >= MEMO_SLOTS // 2:
+        return
+    if t.used + size > t.cap:
+        grown = <uint8_t *>realloc(t.pool, 2 * t.cap + size)
+        if grown == NULL:
+            return
+        t.pool = grown
+        t.cap = 2 * t.cap + size
+    m = <memo_t *>(t.pool + t.used)
+    m.hash = hash
+    m.len = n
+    m.count = count
+    memcpy(<uint8_t *>(m + 1), p, n)
+    memcpy(<uint8_t *>(m + 1) + padded, given, 4 * count)
+    while t.slots[at]:
+        at = (at + 1) & (MEMO_SLOTS - 1)
+    t.slots[at] = <uint32_t>(t.used // 4) + 1
+    t.used += (size + 7) & ~<uint64_t>7
+    t.kept += 1
+
+
 @cython.final
 cdef class Universe:
 
@@ -105,11 +175,17 @@ cdef class Universe:
         self.keys6_owner = prefixes6
         self.keys6 = prefixes6
         self.build(prefixes4)
+        if self.hashed:
+            self.memo.slots = <uint32_t *>calloc(MEMO_SLOTS, 4)
+            if self.memo.slots == NULL:
+                raise MemoryError
 
     def __dealloc__(self):
         free(self.direct)
         free(self.slots4)
         free(self.slots6)
+        free(self.memo.slots)
+        free(self.memo.pool)
 
     cdef int build(self, const uint8_t *p) except -1:
         cdef uint32_t i, plen, addr
@@ -123,6 +199,7 @@ cdef class Universe:
             if plen == 24:
                 self.direct[addr >> 8] = i + 1
                 continue
+            self.hashed = True
             at = mix((<uint64_t>plen << 32) | addr) & self.mask4
             while self.slots4[at]:
                 at = (at + 1) & self.mask4
@@ -131,6 +208,7 @@ cdef class Universe:
             p = self.keys6 + 17 * <size_t>i
             if self.find6(p):
                 raise ValueError(f"IPv6 prefix {i} is there twice")
+            self.hashed = True
             at = mix6(p) & self.mask6
             while self.slots6[at]:
                 at = (at + 1) & self.mask6
@@ -254,9 +332,9 @@ cdef class Universe:
         if a_len and (self.n_prefixes > self.n4 or n == 0 or h.nh != NULL):
             nh = self.attributes(h, attrs, a_len, now)
         if w_len:
-            self.nlri4(h, p + 2, w_len, False, 0, now)
+            self.nlri(h, p + 2, w_len, FAM_IPV4, False, 0, now)
         if n:
-            self.nlri4(h, attrs + a_len, n, True, nh, now)
+            self.nlri(h, attrs + a_len, n, FAM_IPV4, True, nh, now)
 
     cdef uint32_t attributes(self, holding_t *h, const uint8_t *p, uint32_t n,
                              uint64_t now) noexcept nogil:
@@ -300,66 +378,109 @@ cdef class Universe:
         if v[2] != 1 or p == end:
             return
         if load16(v) == 1:
-            self.nlri4(h, p, <uint32_t>(end - p), announce, nh, now)
+            self.nlri(h, p, <uint32_t>(end - p), FAM_IPV4, announce, nh, now)
         elif load16(v) == 2:
-            self.nlri6(h, p, <uint32_t>(end - p), announce, nh, now)
+            self.nlri(h, p, <uint32_t>(end - p), FAM_IPV6, announce, nh, now)
 
-    cdef void nlri4(self, holding_t *h, const uint8_t *p, uint32_t n, bint announce, uint32_t nh,
-                    uint64_t now) noexcept nogil:
+    cdef void nlri(self, holding_t *h, const uint8_t *p, uint32_t n, uint8_t family, bint announce,
+                   uint32_t nh, uint64_t now) noexcept nogil:
+        """Take in `n` octets of NLRI."""
         cdef const uint8_t *end = p + n
-        cdef uint32_t plen, at, w, cur = 0, n_acc = 0, count = 0
-        cdef uint32_t skip = 4 if h.addpath & (1 << FAM_IPV4) else 0
-        cdef uint64_t bit, acc = 0, twice = 0
-        cdef uint8_t addr[4]
-        # Plain announcements of due prefixes, which is nearly everything there is, are gathered
-        # for as long as they fall into one word of the bitmap.
-        cdef bint plain = announce and h.nh == NULL and self.churn == NULL
+        cdef uint32_t at[BATCH]
+        cdef uint32_t count
+        cdef uint32_t *known
+        cdef bint addpath = (h.addpath & (1 << family)) != 0
+        cdef uint64_t hash = 0
+        if self.memo.slots != NULL and not addpath and n <= MEMO_SPAN:
+            hash = memo_hash(p, n, family)
+            known = memo_find(&self.memo, hash, p, n, &count)
+            if known != NULL:
+                self.apply(h, known, count, announce, nh, now)
+                return
         while p < end:
-            p += skip
+            count = 0
+            if family == FAM_IPV4:
+                p = self.parse4(h, p, end, addpath, at, &count)
+            else:
+                p = self.parse6(h, p, end, addpath, at, &count)
+            self.apply(h, at, count, announce, nh, now)
+            if hash and p == end:
+                memo_keep(&self.memo, hash, end - n, n, at, count)
+            hash = 0                # what is left is a part only
+
+    cdef const uint8_t *parse4(self, holding_t *h, const uint8_t *p, const uint8_t *end,
+                               bint addpath, uint32_t *at, uint32_t *count) noexcept nogil:
+        """Find up to BATCH prefixes: index + 1 each, 0 outside the universe. Return where it ends.
+
+        At what cannot be read, that is past `end`.
+        """
+        cdef uint32_t plen, n = 0
+        cdef uint8_t addr[4]
+        while p < end and n < BATCH:
+            if addpath:
+                p += 4
             if p >= end or p[0] > 32 or end - p < 1 + plen_bytes(p[0]):
                 h.malformed += 1
+                p = end + 1
                 break
             plen = p[0]
             if plen == 24:
-                at = self.direct[(<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]]
+                at[n] = self.direct[(<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]]
                 p += 4
             else:
                 p += 1 + prefix_load(p + 1, plen, addr, 4)
-                at = self.find4(plen, load32(addr))
-            if not plain or at == 0:
-                self.change(h, at, announce, nh, now)
+                at[n] = self.find4(plen, load32(addr))
+            n += 1
+        count[0] = n
+        return p
+
+    cdef const uint8_t *parse6(self, holding_t *h, const uint8_t *p, const uint8_t *end,
+                               bint addpath, uint32_t *at, uint32_t *count) noexcept nogil:
+        cdef uint32_t plen, n = 0
+        cdef uint8_t key[17]
+        while p < end and n < BATCH:
+            if addpath:
+                p += 4
+            if p >= end or p[0] > 128 or end - p < 1 + plen_bytes(p[0]):
+                h.malformed += 1
+                p = end + 1
+                break
+            plen = p[0]
+            p += 1 + prefix_load(p + 1, plen, key, 16)
+            key[16] = <uint8_t>plen
+            at[n] = self.find6(key)
+            n += 1
+        count[0] = n
+        return p
+
+    cdef void apply(self, holding_t *h, const uint32_t *at, uint32_t n, bint announce, uint32_t nh,
+                    uint64_t now) noexcept nogil:
+        """Announce or withdraw `n` prefixes, as index + 1."""
+        cdef uint32_t i, w, cur = 0, n_acc = 0
+        cdef uint64_t bit, acc = 0, twice = 0
+        if not announce or h.nh != NULL or self.churn != NULL:
+            for i in range(n):
+                self.change(h, at[i], announce, nh, now)
+            return
+        # Plain announcements, which is nearly everything there is: gathered for as long as they
+        # fall into one word of the bitmap.
+        for i in range(n):
+            if at[i] == 0:
+                h.unknown += 1
                 continue
-            at -= 1
-            w = at >> 6
+            w = (at[i] - 1) >> 6
+            bit = <uint64_t>1 << ((at[i] - 1) & 63)
             if w != cur:
                 settle(h, cur, acc, n_acc if not twice else 0)
                 acc = twice = n_acc = 0
                 cur = w
-            bit = <uint64_t>1 << (at & 63)
             twice |= acc & bit
             acc |= bit
             n_acc += 1
-            count += 1
-        if count:
-            settle(h, cur, acc, n_acc if not twice else 0)
-            h.announced += count
-            if h.t_first == 0:
-                h.t_first = now
-
-    cdef void nlri6(self, holding_t *h, const uint8_t *p, uint32_t n, bint announce, uint32_t nh,
-                    uint64_t now) noexcept nogil:
-        cdef const uint8_t *end = p + n
-        cdef uint32_t plen, skip = 4 if h.addpath & (1 << FAM_IPV6) else 0
-        cdef uint8_t key[17]
-        while p < end:
-            p += skip
-            if p >= end or p[0] > 128 or end - p < 1 + plen_bytes(p[0]):
-                h.malformed += 1
-                return
-            plen = p[0]
-            p += 1 + prefix_load(p + 1, plen, key, 16)
-            key[16] = <uint8_t>plen
-            self.change(h, self.find6(key), announce, nh, now)
+        settle(h, cur, acc, n_acc if not twice else 0)
+        h.announced += n
+        if h.t_first == 0:
+            h.t_first = now
 
     cdef void change(self, holding_t *h, uint32_t at, bint announce, uint32_t nh,
                      uint64_t now) noexcept nogil:

@@ -428,7 +428,7 @@ cdef class LoadClient:
                             ("p999_ns", 0.999)):
             seen = 0
             out[name] = 0
-            for i in range(HIST_LEN):
+            for i in range(<uint32_t>HIST_LEN):
                 seen += self.churned.hist[i]
                 if self.churned.receipts and seen >= share * self.churned.receipts:
                     out[name] = hist_value(i)
