@@ -8,7 +8,7 @@ from rs._fastpath.sets cimport MemberSets
 cdef struct asn_entry_t:
     uint32_t asn        # 0 = empty
     uint32_t n_slots    # peers with this AS number
-    uint32_t row        # their slots as a bitmap: row * sets.words in Control.rows
+    uint32_t row        # their slots as a bitmap: row * row_words in Control.rows
 
 cdef class Control:
     """Compiles attribute sets: members they may reach, loops, next hops that cannot be used."""
@@ -19,6 +19,7 @@ cdef class Control:
     cdef uint32_t asns_cap
     cdef uint32_t asns_used
     cdef uint64_t *rows             # bitmaps, one a distinct AS number
+    cdef uint32_t row_words         # words each: sets may have grown since set_peers()
     cdef uint32_t rows_cap
     cdef uint32_t rows_top
     cdef uint64_t *deny             # scratch, sets.words each

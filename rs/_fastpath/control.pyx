@@ -86,6 +86,7 @@ cdef class Control:
         """Replace the directory of peers: AS number -> list of slots. Sets must be recompiled.
 
         `own_addresses` are this router's, as text: a next hop among them cannot be used.
+        ValueError for a slot that the member sets have no room for.
         """
         cdef uint32_t asn, i, slot
         cdef uint32_t words = self.sets.words
@@ -103,6 +104,7 @@ cdef class Control:
         self.rows = <uint64_t *>p
         self.rows_cap = len(slots_by_asn) + 1
         self.rows_top = 0
+        self.row_words = words
         free(self.asns)
         self.asns = asns
         self.asns_cap = cap
@@ -117,6 +119,8 @@ cdef class Control:
             asns[i].row = self.rows_top
             for s in slots:
                 slot = s
+                if slot >= 64 * words:
+                    raise ValueError(f"slot {slot} is not in the member sets")
                 at = <uint64_t>self.rows_top * words + (slot >> 6)
                 self.rows[at] |= <uint64_t>1 << (slot & 63)
             self.rows_top += 1
@@ -136,7 +140,7 @@ cdef class Control:
         cdef uint32_t i = (asn * <uint32_t>2654435761) & (self.asns_cap - 1)
         while self.asns[i].asn:
             if self.asns[i].asn == asn:
-                return self.rows + <uint64_t>self.asns[i].row * self.sets.words
+                return self.rows + <uint64_t>self.asns[i].row * self.row_words
             i = (i + 1) & (self.asns_cap - 1)
         return NULL
 
@@ -195,7 +199,7 @@ cdef class Control:
                             row = self.row_of(target)
                             if row != NULL:
                                 some_deny = True
-                                or_bits(self.deny, row, words)
+                                or_bits(self.deny, row, self.row_words)
             elif a.type == ATTR_COMMUNITIES:
                 for i in range(0, a.len, 4):
                     target = load32(v + i)
@@ -216,10 +220,10 @@ cdef class Control:
                             continue
                         if high == 0:
                             some_deny = True
-                            or_bits(self.deny, row, words)
+                            or_bits(self.deny, row, self.row_words)
                         else:
                             some_allow = True
-                            or_bits(self.allow, row, words)
+                            or_bits(self.allow, row, self.row_words)
             elif a.type == ATTR_LARGE_COMMUNITY:
                 for i in range(0, a.len, 12):
                     if not self.is_control(a.type, v + i):
@@ -234,10 +238,10 @@ cdef class Control:
                         continue
                     if load32(v + i + 4) == 0:
                         some_deny = True
-                        or_bits(self.deny, row, words)
+                        or_bits(self.deny, row, self.row_words)
                     else:
                         some_allow = True
-                        or_bits(self.allow, row, words)
+                        or_bits(self.allow, row, self.row_words)
             elif a.type == ATTR_CLUSTER_LIST:
                 for i in range(0, a.len, 4):
                     if load32(v + i) == self.cluster_id:

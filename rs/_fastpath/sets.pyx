@@ -198,6 +198,29 @@ cdef class MemberSets:
 
     # --- for Python: tests and the looking glass --------------------------------------------------
 
+    def make(self, slots, bint others=False):
+        """Return a new reference to the set of these slots, with all slots without a peer if so
+        wanted; give it back by drop(). IndexError for a slot beyond the words."""
+        cdef uint64_t bits[1024]
+        cdef uint32_t slot
+        memset(bits, 0, self.words * 8)
+        if others:
+            bits[0] |= 1
+        for s in slots:
+            slot = s
+            if slot == TAIL_SLOT or slot >= 64 * self.words:
+                raise IndexError(f"slot {slot}")
+            bits[slot >> 6] |= <uint64_t>1 << (slot & 63)
+        return self.intern(bits)
+
+    def without(self, uint32_t h, uint32_t slot):
+        """Return a new reference to set `h` less one slot; give it back by drop()."""
+        return self.minus(h, slot)
+
+    def drop(self, uint32_t h):
+        """Give back a reference."""
+        self.unref(h)
+
     def members(self, uint32_t h, uint32_t n_slots):
         """Return the slots from 1 below `n_slots` that set `h` holds."""
         return [s for s in range(1, min(n_slots, self.words * 64)) if self.has(h, s)]
