@@ -259,6 +259,8 @@ class Router:
         peer.ups += 1
         peer.conn = conn
         self.rib.set_router_id(peer.slot, agreed.peer_router_id)
+        for family in Family:
+            self.rib.refreshed(peer.slot, family)
         ingest = self._ingest(peer, agreed)
         peer.ingest = ingest
         self._join(peer, conn, agreed)  # type: ignore[arg-type]
@@ -382,24 +384,31 @@ class Router:
         member = peer.members.get(family)
         agreed = peer.session.negotiated
         if subtype == RefreshSubtype.BORR:
-            self.rib.turn_generation(peer.slot)
-        elif subtype == RefreshSubtype.EORR:
+            return      # Ingest has acted on it, in its place among the UPDATEs
+        if subtype == RefreshSubtype.EORR:
             self.scheduler.add(self._purge_stale(peer, family))
             self.on_wake()
         elif member is not None and agreed is not None and peer.conn is not None:
             outbox: Outbox = peer.conn.outbox  # type: ignore[attr-defined]
-            member.refresh()
             if agreed.enhanced_route_refresh:
-                outbox.push(refresh_marker(family, RefreshSubtype.BORR))
-                outbox.expect_walk(member, refresh_marker(family, RefreshSubtype.EORR))
+                outbox.refresh(
+                    member,
+                    refresh_marker(family, RefreshSubtype.BORR),
+                    refresh_marker(family, RefreshSubtype.EORR),
+                )
+            else:
+                outbox.refresh(member)
             self.on_wake()
 
     def _purge_stale(self, peer: Peer, family: Family) -> Iterator[bool]:
         table = self.rib.tables[family]
         at = 1
-        while at and peer.established:
+        # A BoRR in the meantime has removed them itself.
+        while at and peer.established and self.rib.refresh_ended(peer.slot, family):
             at = table.purge_step([peer.slot], at, PURGE_STEP, only_stale=True)
             yield True
+        if self.rib.refresh_ended(peer.slot, family):
+            self.rib.refreshed(peer.slot, family)
 
     # --- who is there has changed
 

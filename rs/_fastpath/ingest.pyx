@@ -185,6 +185,12 @@ cdef class Ingest:
                 self.pending_events.append(("error", 7, 1, m[:n], f"ROUTE-REFRESH of {n} octets"))
                 return -1
             self.messages += 1
+            if self.enhanced and m[22] == 1 and m[21] in (1, 2) and 1 <= load16(m + 19) <= 2:
+                # In its place among the UPDATEs: what comes before a BoRR is stale after it.
+                if m[21] == 1:
+                    self.rib.begin_refresh(self.slot, load16(m + 19) - 1)
+                elif not self.rib.end_refresh(self.slot, load16(m + 19) - 1):
+                    return 0
             self.pending_events.append(("refresh", load16(m + 19), m[22], m[21]))
             return 0
         if type_ == MSG_NOTIFICATION:

@@ -25,8 +25,8 @@ class Outbox:
         """Send what this member gets; `epilogue` goes out when it has got the table."""
     def replace(self, old: Member, new: Member) -> None:
         """Send what `new` gets from now on instead of `old`, whose begun message is ended first."""
-    def expect_walk(self, member: Member, epilogue: bytes) -> None:
-        """Send `epilogue` after the walk that a refresh of this member has begun."""
+    def refresh(self, member: Member, begin: bytes = b"", end: bytes = b"") -> None:
+        """Send a member the table again, with the messages `begin` before and `end` after it."""
     def pending(self) -> bool:
         """Whether there may be something to send."""
     def send(self, room: int = 262144) -> int:

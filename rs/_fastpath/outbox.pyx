@@ -35,6 +35,7 @@ cdef class Outbox:
     cdef uint32_t control_off       # octets of its first message already sent
     cdef Member current             # whose bytes were sent last; it may stand inside a message
     cdef dict epilogues             # Member -> bytes to send when its walk is over
+    cdef object refreshes           # deque of (Member, BoRR, EoRR) that wait for their turn
     cdef public bint blocked        # the socket took no more; cleared by the transport
     cdef readonly uint64_t bytes_sent
     cdef readonly uint64_t writes
@@ -44,6 +45,7 @@ cdef class Outbox:
         self.members = []
         self.control = deque()
         self.epilogues = {}
+        self.refreshes = deque()
 
     def push(self, bytes message):
         """Queue a whole message of the session."""
@@ -69,10 +71,28 @@ cdef class Outbox:
         epilogue = self.epilogues.pop(old, None)
         if epilogue:
             self.epilogues[new] = epilogue
+        self.refreshes = deque((new if m is old else m, a, b) for m, a, b in self.refreshes)
 
-    def expect_walk(self, Member member, bytes epilogue):
-        """Send `epilogue` after the walk that a refresh of this member has begun."""
-        self.epilogues[member] = self.epilogues.get(member, b"") + epilogue
+    def refresh(self, Member member, bytes begin=b"", bytes end=b""):
+        """Send a member the table again, with the messages `begin` before and `end` after it.
+
+        One family is refreshed at a time, and none before its End-of-RIB is out: there are speakers
+        that lose track of two at once.
+        """
+        if not begin:
+            member.refresh()
+            return
+        self.refreshes.append((member, begin, end))
+        self._next_refresh()
+
+    cdef int _next_refresh(self) except -1:
+        cdef Member m
+        while self.refreshes and not self.epilogues:
+            m, begin, end = self.refreshes.popleft()
+            if m in self.members and m.refresh():
+                self.control.append(begin)
+                self.epilogues[m] = end
+        return 0
 
     def pending(self):
         """Whether there may be something to send."""
@@ -129,6 +149,7 @@ cdef class Outbox:
             epilogue = self.epilogues.pop(m, None)
             if epilogue:
                 self.control.append(epilogue)
+                self._next_refresh()
             else:
                 # The walk has just ended: go on with the log.
                 n = m.gather(iov, IOV_MAX, room)
@@ -219,6 +240,7 @@ cdef class Outbox:
         self.members.clear()
         self.current = None
         self.epilogues.clear()
+        self.refreshes.clear()
         self.control.clear()
 
 

@@ -28,6 +28,9 @@ cdef enum:
 
     N_REASONS = 96
 
+    REFRESH_UNDER_WAY = 1       # between BoRR and EoRR (RFC 7313): paths not heard again are stale
+    REFRESH_ENDED = 2           # stale paths are being purged
+
 # One path: a peer's offer for a prefix. 20 B each.
 cdef struct path_t:
     uint32_t next_h             # next path of the prefix, best first; rejected ones last
@@ -55,8 +58,8 @@ cdef struct peer_t:
     uint8_t first_as            # check that AS_PATH starts with asn
     uint8_t reject_as_set       # RFC 9774
     uint8_t allow_own_as        # how often our own AS may stand in AS_PATH
-    uint8_t generation          # PATH_GENERATION or 0; turned when the peer begins anew
-    uint8_t _pad[2]
+    uint8_t generation[2]       # by family: PATH_GENERATION or 0; turned when a refresh begins
+    uint8_t refresh[2]          # by family: REFRESH_*
     uint32_t received[2]        # paths in the Adj-RIB-In, by family
     uint32_t rejected[2]        # of these, rejected
     uint32_t by_reason[96]      # rejected paths by RejectReason, N_REASONS
@@ -98,6 +101,7 @@ cdef class Table:
     cdef uint32_t ensure(self, const uint8_t *addr, uint32_t plen) except 0 nogil
     cdef int vacate(self, uint32_t h) except -1 nogil
     cdef int release_holder(self) except -1 nogil
+    cdef void freshen(self, uint32_t slot) noexcept nogil
     cdef uint32_t purge(self, uint64_t *slots, bint only_stale, uint32_t pos, uint32_t n) except? 0 nogil
     cdef int _judge(self, uint32_t h, path_t *p) except -1
     cdef void _drop_path(self, uint32_t h, uint32_t prev, uint32_t path_h) noexcept nogil
@@ -123,5 +127,6 @@ cdef class Rib:
     cdef public uint32_t ticks          # now, 1/16 s since start; set before bytes are fed
 
     cdef uint32_t check(self, uint32_t slot, uint32_t attrs_h) except 255
+    cdef int begin_refresh(self, uint32_t slot, uint32_t family) except -1
     cdef uint32_t protocol_check(self, uint32_t slot, uint32_t attrs_h) except 255 nogil
     cdef Filter prefix_filter(self, uint32_t slot)

@@ -93,8 +93,14 @@ class Rib:
         self, slot: int, *, first_as: bool, reject_as_set: bool, allow_own_as: int
     ) -> None:
         """Change what import checks of a peer; the caller has its paths checked again."""
-    def turn_generation(self, slot: int) -> None:
-        """From now on paths of this peer not heard again are stale; see Table.purge_step."""
+    def start_refresh(self, slot: int, family: int) -> None:
+        """Begin a refresh as a BoRR does (RFC 7313 4)."""
+    def end_refresh(self, slot: int, family: int) -> bool:
+        """EoRR: return whether stale paths may be left, for Table.purge_step to remove."""
+    def refresh_ended(self, slot: int, family: int) -> bool:
+        """Whether stale paths of an ended refresh are still to be removed."""
+    def refreshed(self, slot: int, family: int) -> None:
+        """The stale paths of a refresh have gone, or its session has."""
     def remove_peer(self, slot: int) -> None:
         """Free a slot; its paths must have gone. ValueError if not."""
     def set_router_id(self, slot: int, router_id: str) -> None:

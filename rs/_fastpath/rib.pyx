@@ -141,7 +141,8 @@ cdef class Table:
         if p_h:
             was = p.flags & PATH_REJECTED
             if p.attrs_h == attrs_h and (p.reason == reason if was else not reason):
-                p.flags = <uint8_t>((p.flags & (PATH_REJECTED | PATH_NOT_USABLE)) | peer.generation
+                p.flags = <uint8_t>((p.flags & (PATH_REJECTED | PATH_NOT_USABLE)) 
+                                    | peer.generation[self.family]
                                     | (state << PATH_STATE_SHIFT))
                 return 0
             self.rib.attrs.ref(attrs_h)
@@ -151,7 +152,7 @@ cdef class Table:
             if was:
                 peer.rejected[self.family] -= 1
                 peer.by_reason[p.reason] -= 1
-            p.flags = <uint8_t>(peer.generation | (state << PATH_STATE_SHIFT))
+            p.flags = <uint8_t>(peer.generation[self.family] | (state << PATH_STATE_SHIFT))
             p.reason = 0
             if reason:
                 p.flags |= PATH_REJECTED
@@ -171,7 +172,7 @@ cdef class Table:
         p.path_id = path_id
         p.ticks = ticks
         p.peer = <uint16_t>slot
-        p.flags = <uint8_t>(peer.generation | (PATH_REJECTED if reason else 0)
+        p.flags = <uint8_t>(peer.generation[self.family] | (PATH_REJECTED if reason else 0)
                             | (state << PATH_STATE_SHIFT))
         p.reason = <uint8_t>reason
         self.rib.attrs.ref(attrs_h)
@@ -238,7 +239,7 @@ cdef class Table:
         """Remove the paths of all peers in `slots` from `n` prefixes on from handle `pos`.
 
         With only_stale only those go that have not been heard again since the peer began anew
-        (turn_generation). Returns the handle to go on with, or 0 when the last prefix has been
+        (begin_refresh). Returns the handle to go on with, or 0 when the last prefix has been
         seen. Start with 1.
         """
         cdef uint32_t h = pos, end, p_h, prev, next_h
@@ -253,7 +254,7 @@ cdef class Table:
                     next_h = p.next_h
                     if ((slots[p.peer >> 6] >> (p.peer & 63)) & 1
                             and (not only_stale or (p.flags & PATH_GENERATION)
-                                 != self.rib.peers[p.peer].generation)):
+                                 != self.rib.peers[p.peer].generation[self.family])):
                         self._drop_path(h, prev, p_h)
                         self.mark(h)
                     else:
@@ -341,6 +342,21 @@ cdef class Table:
         self.dests[h].flags |= DEST_UNRANKED
         self.mark(h)
         return 1
+
+    cdef void freshen(self, uint32_t slot) noexcept nogil:
+        """Count every path of a peer as heard in its present generation."""
+        cdef uint32_t h, p_h
+        cdef path_t *p
+        for h in range(1, self.trie.top):
+            if self.trie.plens[h] == 255:
+                continue
+            p_h = self.dests[h].paths_h
+            while p_h:
+                p = self.path(p_h)
+                if p.peer == slot:
+                    p.flags = ((p.flags & <uint8_t>~PATH_GENERATION)
+                               | self.rib.peers[slot].generation[self.family])
+                p_h = p.next_h
 
     # --- decision --------------------------------------------------------------------------------
 
@@ -682,9 +698,46 @@ cdef class Rib:
         self.peers[slot].reject_as_set = reject_as_set
         self.peers[slot].allow_own_as = min(allow_own_as, 254)
 
-    def turn_generation(self, uint32_t slot):
-        """From now on paths of this peer not heard again are stale; see Table.purge_step."""
-        self.peers[slot].generation ^= PATH_GENERATION
+    cdef int begin_refresh(self, uint32_t slot, uint32_t family) except -1:
+        """BoRR: from here on this peer's paths of a family are stale until they are heard again.
+
+        One bit tells fresh from stale, so whatever is stale from a refresh before must be settled
+        first: paths of one that has ended go now, those of one that never ended count as fresh.
+        """
+        cdef peer_t *p = &self.peers[slot]
+        cdef Table table = <Table>self.tables[family]
+        cdef uint64_t mask[1024]
+        if p.refresh[family] == REFRESH_ENDED:
+            memset(mask, 0, sizeof(mask))
+            mask[slot >> 6] = <uint64_t>1 << (slot & 63)
+            table.purge(mask, True, 1, 0x7FFFFFFF)
+        elif p.refresh[family] == REFRESH_UNDER_WAY:
+            table.freshen(slot)
+        p.generation[family] ^= PATH_GENERATION
+        p.refresh[family] = REFRESH_UNDER_WAY
+        return 0
+
+    def start_refresh(self, uint32_t slot, uint32_t family):
+        """Begin a refresh as a BoRR does (RFC 7313 4)."""
+        self.begin_refresh(slot, family)
+
+    def end_refresh(self, uint32_t slot, uint32_t family):
+        """EoRR: return whether stale paths may be left, for Table.purge_step to remove.
+
+        Call refreshed() when they are. An EoRR without a BoRR means nothing (RFC 7313 4).
+        """
+        if self.peers[slot].refresh[family] != REFRESH_UNDER_WAY:
+            return False
+        self.peers[slot].refresh[family] = REFRESH_ENDED
+        return True
+
+    def refresh_ended(self, uint32_t slot, uint32_t family):
+        """Whether stale paths of an ended refresh are still to be removed."""
+        return self.peers[slot].refresh[family] == REFRESH_ENDED
+
+    def refreshed(self, uint32_t slot, uint32_t family):
+        """The stale paths of a refresh have gone, or its session has."""
+        self.peers[slot].refresh[family] = 0
 
     def set_filter(self, uint32_t slot, Filter f):
         """Use a filter for a peer's paths from now on; None for none. What is there the caller has
