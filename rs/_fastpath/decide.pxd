@@ -6,7 +6,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
-from rs._fastpath.types cimport attrset_t, nexthop_t
+from rs._fastpath.types cimport AS_HAS_ORIGINATOR, attrset_t, nexthop_t
 from rs._fastpath.rib cimport (
     PEER_IBGP,
     options_t,
@@ -67,8 +67,8 @@ cdef inline int compare(const candidate_t *a, const candidate_t *b,
     if o.prefer_oldest and not a_ibgp and a.path.ticks != b.path.ticks:
         return DECIDED_OLDEST if <int32_t>(a.path.ticks - b.path.ticks) < 0 else -DECIDED_OLDEST
     # f) with RFC 4456 9: ORIGINATOR_ID stands for the router id.
-    x = a.attrs.originator if a.attrs.originator else a.peer.router_id
-    y = b.attrs.originator if b.attrs.originator else b.peer.router_id
+    x = a.attrs.originator if a.attrs.flags & AS_HAS_ORIGINATOR else a.peer.router_id
+    y = b.attrs.originator if b.attrs.flags & AS_HAS_ORIGINATOR else b.peer.router_id
     if x != y:
         return DECIDED_ROUTER_ID if x < y else -DECIDED_ROUTER_ID
     if a.attrs.cluster_len != b.attrs.cluster_len:

@@ -474,8 +474,10 @@ cdef class Group:
             self.walk_pos += 1
         self._drain(self.walk, False)
         for m in self.members:
-            if (m.state == MEMBER_WALK and not m.walk_ends and self.walk_lap > m.start_lap
-                    and self.walk_pos >= m.start_pos):
+            # A whole lap more counts too: who began at the very end of the table is passed over.
+            if (m.state == MEMBER_WALK and not m.walk_ends
+                    and (self.walk_lap > m.start_lap + 1
+                         or (self.walk_lap > m.start_lap and self.walk_pos >= m.start_pos))):
                 m.walk_ends = True
                 m.walk_end = self.walk.end
                 self.walkers -= 1

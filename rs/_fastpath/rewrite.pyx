@@ -237,27 +237,41 @@ cdef inline uint8_t *put(uint8_t *o, uint32_t flags, uint32_t type_, uint32_t n)
 
 
 cdef uint8_t *prepend(uint8_t *o, const attr_t *a, uint32_t asn) noexcept nogil:
-    """AS_PATH with `asn` in front and without confederation segments (RFC 4271 5.1.2, RFC 5065)."""
+    """AS_PATH with `asn` in front and without confederation segments, wherever they stand.
+
+    RFC 4271 5.1.2, RFC 5065 4.
+    """
     cdef const uint8_t *v = a.value
     cdef const uint8_t *end = a.value + a.len
-    cdef uint32_t rest
-    cdef uint8_t *value
-    while v < end and v[0] >= SEG_CONFED_SEQUENCE:
-        v += 2 + 4 * <uint32_t>v[1]
-    rest = <uint32_t>(end - v)
-    if v < end and v[0] == SEG_SEQUENCE and v[1] < 255:
-        value = put(o, AFLAG_TRANSITIVE, ATTR_AS_PATH, rest + 4)
-        value[0] = SEG_SEQUENCE
-        value[1] = v[1] + 1
-        store32(value + 2, asn)
-        memcpy(value + 6, v + 2, rest - 2)
-        return value + rest + 4
-    value = put(o, AFLAG_TRANSITIVE, ATTR_AS_PATH, rest + 6)
-    value[0] = SEG_SEQUENCE
-    value[1] = 1
-    store32(value + 2, asn)
-    memcpy(value + 6, v, rest)
-    return value + rest + 6
+    cdef const uint8_t *first = NULL
+    cdef uint32_t size
+    cdef uint32_t rest = 0
+    cdef bint join
+    while v < end:
+        size = 2 + 4 * <uint32_t>v[1]
+        if v[0] < SEG_CONFED_SEQUENCE:
+            rest += size
+            if first == NULL:
+                first = v
+        v += size
+    join = first != NULL and first[0] == SEG_SEQUENCE and first[1] < 255
+    o = put(o, AFLAG_TRANSITIVE, ATTR_AS_PATH, rest + (4 if join else 6))
+    o[0] = SEG_SEQUENCE
+    o[1] = first[1] + 1 if join else 1
+    store32(o + 2, asn)
+    o += 6
+    v = a.value
+    while v < end:
+        size = 2 + 4 * <uint32_t>v[1]
+        if v[0] < SEG_CONFED_SEQUENCE:
+            if join and v == first:
+                memcpy(o, v + 2, size - 2)
+                o += size - 2
+            else:
+                memcpy(o, v, size)
+                o += size
+        v += size
+    return o
 
 
 cdef uint8_t *scrub(uint8_t *o, const attr_t *a, Control control) noexcept nogil:

@@ -81,6 +81,7 @@ cdef enum:
     OPTIONAL = AFLAG_OPTIONAL
     TRANSITIVE = AFLAG_OPTIONAL | AFLAG_TRANSITIVE
     MAX_BLOCK = 65535
+    EXPORT_ROOM = 64        # octets: LOCAL_PREF, ORIGINATOR_ID, CLUSTER_LIST, our AS
     FEW = 16                # values up to which comparing each with each is cheapest
     SLOTS = 16384           # > 65,535 / 12 * 2
 
@@ -487,6 +488,9 @@ cdef uint32_t put_attr(uint8_t *out, const block_t *b, attr_t *a, bint as4, uint
 
 cdef uint32_t canonical(const block_t *b, bint as4, const uint8_t *nh, uint64_t seed,
                         uint8_t *out) noexcept nogil:
+    # What grows by widening must leave room for what an export adds (rewrite.pyx), or the set could
+    # be kept but not sent on.
+    cdef uint32_t room = MAX_BLOCK if as4 else MAX_BLOCK - EXPORT_ROOM
     cdef uint32_t w = 0
     cdef uint32_t i
     cdef uint32_t type_
@@ -504,14 +508,14 @@ cdef uint32_t canonical(const block_t *b, bint as4, const uint8_t *nh, uint64_t 
             type_ = 64 * i + <uint32_t>ctz64(left)
             left &= left - 1
             if type_ == ATTR_NEXT_HOP:
-                if w + 7 > MAX_BLOCK:
+                if w + 7 > room:
                     return 0
                 w += put_head(out + w, WELL_KNOWN, ATTR_NEXT_HOP, 4)
                 memcpy(out + w, nh, 4)
                 w += 4
                 continue
             attr_next(b.base + b.at[type_], &a)
-            n = put_attr(out + w, b, &a, as4, seed, MAX_BLOCK - w)
+            n = put_attr(out + w, b, &a, as4, seed, room - w)
             if n == 0:
                 return 0
             w += n
