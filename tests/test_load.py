@@ -29,6 +29,7 @@ from rs._fastpath.load import (
     AS4,
     CHURN,
     CONVERGED,
+    EXTENDED,
     IPV4,
     IPV6,
     QUIET,
@@ -295,6 +296,31 @@ def single(replies: list[bytes], due: int, options: int = AS4 | IPV4) -> dict[st
 def announce(nlri: bytes) -> bytes:
     attrs = b"\x40\x01\x01\0\x40\x02\0\x40\x03\4\x0a\1\0\1"
     return message(b"\0\0" + struct.pack(">H", len(attrs)) + attrs + nlri)
+
+
+def test_a_member_offers_what_it_is_told_to() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = LoadClient(b"\x14\0\0\0\x18")
+    options = AS4 | IPV4 | IPV6 | ADDPATH | EXTENDED
+    port = listener.getsockname()[1]
+    for opts in (options, IPV4):
+        client.add_member(LOOPBACK, port, 0, 70000, 0x0A000001, opts, b"")
+    client.connect([0, 1])
+    client.run(QUIET, 1, 0.05)
+    sent = []
+    for _ in range(2):
+        conn, _ = listener.accept()
+        with conn:
+            sent.append(conn.recv(4096))
+    listener.close()
+    sent.sort(key=len)
+    head = b"\xff" * 16 + struct.pack(">HBBHHI", len(sent[1]), 1, 4, 23456, 240, 0x0A000001)
+    assert sent[1].startswith(head)
+    assert sent[1][28:] == bytes.fromhex(
+        "22 02 20 0104 0001 0001 0104 0002 0001 0200 0600 4104 00011170"
+        "4508 0001 01 01 0002 01 01".replace(" ", "")
+    )
+    assert sent[0][28:] == bytes.fromhex("0a 02 08 0104 0001 0001 0200".replace(" ", ""))
 
 
 def test_messages_cut_anywhere_are_put_together() -> None:

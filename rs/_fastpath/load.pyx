@@ -23,6 +23,17 @@ from libc.string cimport memcpy, memset, strerror
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, itimerspec, timespec
 from posix.unistd cimport close, read
 
+from rs._fastpath.hello cimport (
+    HELLO_LEN,
+    OPT_ADDPATH,
+    OPT_AS4,
+    OPT_EXT_MSG,
+    OPT_IPV4,
+    OPT_IPV6,
+    addpath_sent,
+    write_keepalive,
+    write_open,
+)
 from rs._fastpath.judge cimport HIST_LEN, Universe, churn_t, hist_value, holding_ok, holding_t
 from rs._fastpath.net cimport (
     AF_INET,
@@ -65,8 +76,6 @@ from rs._fastpath.net cimport (
 )
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
-    FAM_IPV4,
-    FAM_IPV6,
     HEADER_LEN,
     MAX_EXT_MSG,
     MSG_KEEPALIVE,
@@ -74,7 +83,7 @@ from rs._fastpath.types cimport (
     MSG_OPEN,
     MSG_UPDATE,
 )
-from rs._fastpath.wire cimport load16, load64, store16, store32
+from rs._fastpath.wire cimport load16, load64
 
 check_abi(__name__)
 
@@ -86,13 +95,6 @@ cdef enum:
     ST_OPEN_CONFIRM = 4
     ST_UP = 5
     ST_LOST = 6         # was up and ended without being asked to; not reconnected
-
-    # Options of a member, as add_member takes them.
-    OPT_AS4 = 1
-    OPT_EXT_MSG = 2
-    OPT_ADDPATH = 4     # receive several paths a prefix
-    OPT_IPV4 = 8
-    OPT_IPV6 = 16
 
     GOAL_UP = 1
     GOAL_CONVERGED = 2
@@ -107,6 +109,7 @@ cdef enum:
     ANSWER_NS = 5000000000  # a connection without an OPEN after so long is tried again
     TICK_NS = 20000000
     KEEPALIVE_NS = 30000000000
+    HOLD_TIME = 240         # s; long, for timers are not what is measured
 
 # The same for Python.
 AS4, EXTENDED, ADDPATH, IPV4, IPV6 = OPT_AS4, OPT_EXT_MSG, OPT_ADDPATH, OPT_IPV4, OPT_IPV6
@@ -660,69 +663,22 @@ cdef class LoadClient:
     cdef void _connected(self, uint32_t id, member_t *m) noexcept nogil:
         cdef int error = 0
         cdef unsigned int n = sizeof(error)
-        cdef uint8_t msg[128]
+        cdef uint8_t msg[HELLO_LEN]
         if getsockopt(m.fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0:
             error = errno
         if error:
             self._retry(m, error, now_ns())
             return
         self._set_state(m, ST_OPEN_SENT)
-        self._control(m, msg, self._open(m, msg))
+        self._control(m, msg, write_open(msg, m.asn, HOLD_TIME, m.router_id, m.opts))
         self._write(id, m)
-
-    cdef uint32_t _open(self, member_t *m, uint8_t *msg) noexcept nogil:
-        """Write an OPEN (RFC 4271 4.2); one Capabilities parameter (RFC 5492 4)."""
-        cdef uint8_t *p = msg + 31
-        memset(msg, 0xFF, 16)
-        msg[18] = MSG_OPEN
-        msg[19] = 4
-        store16(msg + 20, m.asn if m.asn < 65536 else 23456)
-        store16(msg + 22, 240)      # hold time: long, for what is measured is not the timers
-        store32(msg + 24, m.router_id)
-        if m.opts & OPT_IPV4:
-            store16(p, 0x0104)
-            store32(p + 2, 0x00010001)
-            p += 6
-        if m.opts & OPT_IPV6:
-            store16(p, 0x0104)
-            store32(p + 2, 0x00020001)
-            p += 6
-        store16(p, 0x0200)          # route refresh: BIRD logs its absence for each session
-        p += 2
-        if m.opts & OPT_EXT_MSG:
-            store16(p, 0x0600)
-            p += 2
-        if m.opts & OPT_AS4:
-            store16(p, 0x4104)
-            store32(p + 2, m.asn)
-            p += 6
-        if m.opts & OPT_ADDPATH:
-            p[0] = 69
-            p[1] = 0
-            p += 2
-            if m.opts & OPT_IPV4:
-                store32(p, 0x00010101)
-                p[-1] += 4
-                p += 4
-            if m.opts & OPT_IPV6:
-                store32(p, 0x00020101)
-                p[-5 if m.opts & OPT_IPV4 else -1] += 4
-                p += 4
-        msg[28] = <uint8_t>(p - msg - 29)
-        msg[29] = 2
-        msg[30] = <uint8_t>(p - msg - 31)
-        store16(msg + 16, <uint32_t>(p - msg))
-        return <uint32_t>(p - msg)
 
     cdef void _keepalive(self, uint32_t id, member_t *m) noexcept nogil:
         cdef uint8_t msg[HEADER_LEN]
         # Who is sending its table needs none, and none may come into the middle of a message.
         if m.state == ST_UP and m.sending and m.tx_pos < m.tx_len:
             return
-        memset(msg, 0xFF, 16)
-        store16(msg + 16, HEADER_LEN)
-        msg[18] = MSG_KEEPALIVE
-        self._control(m, msg, HEADER_LEN)
+        self._control(m, msg, write_keepalive(msg))
         self._write(id, m)
 
     # Sending.
@@ -843,7 +799,7 @@ cdef class LoadClient:
                     uint64_t now) noexcept nogil:
         """OPEN, KEEPALIVE, NOTIFICATION; all else is passed over. -1 when the session ended."""
         if p[18] == MSG_OPEN and m.state == ST_OPEN_SENT and n >= 29:
-            self._capabilities(m, p, n)
+            m.holding.addpath = addpath_sent(p, n) if m.opts & OPT_ADDPATH else 0
             self._set_state(m, ST_OPEN_CONFIRM)
             self._keepalive(id, m)
         elif p[18] == MSG_KEEPALIVE and m.state == ST_OPEN_CONFIRM:
@@ -857,29 +813,6 @@ cdef class LoadClient:
             if n >= 21:
                 m.error |= (<uint32_t>p[19] << 8) | p[20]
         return 0 if m.fd >= 0 else -1
-
-    cdef void _capabilities(self, member_t *m, const uint8_t *p, uint32_t n) noexcept nogil:
-        """See for which families we are sent path identifiers (RFC 7911 4)."""
-        cdef const uint8_t *end = p + 29 + p[28]
-        cdef const uint8_t *cap
-        cdef const uint8_t *stop
-        cdef const uint8_t *v
-        m.holding.addpath = 0
-        if end > p + n:
-            end = p + n
-        p += 29
-        while p + 2 <= end and p + 2 + p[1] <= end:
-            if p[0] == 2:
-                cap = p + 2
-                stop = cap + p[1]
-                while cap + 2 <= stop and cap + 2 + cap[1] <= stop:
-                    v = cap + 2
-                    while cap[0] == 69 and v + 4 <= cap + 2 + cap[1]:
-                        if v[2] == 1 and v[3] & 2 and m.opts & OPT_ADDPATH:
-                            m.holding.addpath |= 1 << (FAM_IPV4 if load16(v) == 1 else FAM_IPV6)
-                        v += 4
-                    cap += 2 + cap[1]
-            p += 2 + p[1]
 
 
 cdef inline void memcpy_down(uint8_t *base, uint32_t off, uint32_t n) noexcept nogil:

@@ -17,6 +17,14 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 from posix.unistd cimport close
 
+from rs._fastpath.hello cimport (
+    HELLO_LEN,
+    OPT_AS4,
+    OPT_IPV4,
+    OPT_IPV6,
+    write_keepalive,
+    write_open,
+)
 from rs._fastpath.net cimport (
     EPOLL_CLOEXEC,
     EPOLL_CTL_ADD,
@@ -45,7 +53,7 @@ from rs._fastpath.types cimport (
     MSG_OPEN,
     MSG_UPDATE,
 )
-from rs._fastpath.wire cimport load16, store16, store32
+from rs._fastpath.wire cimport load16
 
 check_abi(__name__)
 
@@ -65,7 +73,7 @@ cdef struct conn_t:
     int fd                  # -1 = ended; slots are not reused
     uint8_t up              # UPDATEs may be sent
     uint8_t armed           # EPOLLOUT is asked for
-    uint8_t ctl[256]        # OPEN and KEEPALIVE on their way out; sent before all else
+    uint8_t ctl[HELLO_LEN + HEADER_LEN]     # OPEN and KEEPALIVE on their way; before all else
     uint32_t ctl_len
     uint32_t next           # log entry
     uint32_t off            # octets of it that are out
@@ -189,30 +197,12 @@ cdef class Splice:
         free(c.carry)
         c.carry = NULL
 
-    cdef void _message(self, conn_t *c, uint8_t kind) noexcept nogil:
-        """Queue an OPEN (with IPv4, IPv6 and 4-octet AS) or a KEEPALIVE."""
-        cdef uint8_t *p = c.ctl + c.ctl_len
-        cdef uint32_t n = HEADER_LEN if kind == MSG_KEEPALIVE else 49
-        if c.ctl_len + n > sizeof(c.ctl):
-            return
-        memset(p, 0xFF, 16)
-        store16(p + 16, n)
-        p[18] = kind
-        c.ctl_len += n
-        if kind == MSG_OPEN:
-            p[19] = 4
-            store16(p + 20, self.asn if self.asn < 65536 else 23456)
-            store16(p + 22, 0)              # no hold timer, so no keepalives
-            store32(p + 24, self.router_id)
-            p[28] = 20
-            p[29] = 2
-            p[30] = 18
-            store16(p + 31, 0x0104)
-            store32(p + 33, 0x00010001)
-            store16(p + 37, 0x0104)
-            store32(p + 39, 0x00020001)
-            store16(p + 43, 0x4104)
-            store32(p + 45, self.asn)
+    cdef void _hello(self, conn_t *c) noexcept nogil:
+        """Queue OPEN and KEEPALIVE; no hold timer, so no further keepalives either."""
+        if c.ctl_len == 0:
+            c.ctl_len = write_open(c.ctl, self.asn, 0, self.router_id,
+                                   OPT_AS4 | OPT_IPV4 | OPT_IPV6)
+            c.ctl_len += write_keepalive(c.ctl + c.ctl_len)
 
     cdef int _read(self, uint32_t id) noexcept nogil:
         cdef conn_t *c = &self.conns[id]
@@ -241,8 +231,7 @@ cdef class Splice:
                     return -1
                 run = p + n
                 if p[18] == MSG_OPEN:
-                    self._message(c, MSG_OPEN)
-                    self._message(c, MSG_KEEPALIVE)
+                    self._hello(c)
                     self._write(id)
                 elif p[18] == MSG_KEEPALIVE and not c.up:
                     c.up = 1
