@@ -304,3 +304,41 @@ class Decided(IntEnum):
     CLUSTER_LIST_LENGTH = 9
     PEER_ADDRESS = 10
     PATH_ID = 11
+
+
+class RtrPdu(IntEnum):
+    """PDU types of the RPKI to Router protocol (registry "rpki-rtr-pdu")."""
+
+    SERIAL_NOTIFY = 0
+    SERIAL_QUERY = 1
+    RESET_QUERY = 2
+    CACHE_RESPONSE = 3
+    IPV4_PREFIX = 4
+    IPV6_PREFIX = 6
+    END_OF_DATA = 7
+    CACHE_RESET = 8
+    ROUTER_KEY = 9
+    ERROR_REPORT = 10
+    ASPA = 11
+
+
+class RtrError(IntEnum):
+    """Error codes of the RPKI to Router protocol (registry "rpki-rtr-error").
+
+    0 to 7 are of RFC 6810, 8 of RFC 8210, the others of draft-ietf-sidrops-8210bis.
+    """
+
+    CORRUPT_DATA = 0
+    INTERNAL_ERROR = 1
+    NO_DATA_AVAILABLE = 2
+    INVALID_REQUEST = 3
+    UNSUPPORTED_VERSION = 4
+    UNSUPPORTED_PDU_TYPE = 5
+    WITHDRAWAL_OF_UNKNOWN_RECORD = 6
+    DUPLICATE_ANNOUNCEMENT = 7
+    UNEXPECTED_VERSION = 8
+    ASPA_PROVIDER_LIST = 9
+    TRANSPORT_FAILURE = 10
+    ORDERING = 11
+    CACHE_RESTART = 12
+    CACHE_SHUTDOWN = 13

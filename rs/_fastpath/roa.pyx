@@ -22,6 +22,7 @@ from libc.stdlib cimport bsearch, free, malloc, qsort, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from rs._fastpath.arena cimport slab_alloc, slab_at, slab_free_all, slab_init, slab_release
+from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.text cimport prefix_text
 from rs._fastpath.trie cimport Trie
 from rs._fastpath.types cimport FAM_IPV4, FAM_IPV6, SEG_SEQUENCE, SEG_SET
@@ -30,6 +31,8 @@ from rs._fastpath.stamp cimport check_abi
 
 check_abi(__name__)
 
+
+check_abi(__name__)
 
 cdef extern from "<arpa/inet.h>" nogil:
     int AF_INET
@@ -437,16 +440,19 @@ cdef class RoaTable:
         cdef uint32_t i
         cdef uint64_t octets = self.v4._octets() + self.v6._octets()
         octets += <uint64_t>self.pending_cap * sizeof(pending_t)
+        held = {}
         for i in range(N_SOURCES):
             octets += <uint64_t>self.sources[i].touched_cap * 4
+            if self.sources[i].known:
+                # Two of one name: a cache reconfigured, its old data not yet replaced.
+                held[self.names[i]] = held.get(self.names[i], 0) + self.sources[i].held
         return {
             "vrps_ipv4": self.v4.vrps,
             "vrps_ipv6": self.v6.vrps,
             "prefixes": self.v4.trie.count + self.v6.trie.count,
             "bytes": octets,
             "pending": self.n_pending - self.pending_at,
-            "sources": {self.names[i]: self.sources[i].held for i in range(N_SOURCES)
-                        if self.sources[i].known},
+            "sources": held,
         }
 
     # --- sources ---------------------------------------------------------------------------------

@@ -1,0 +1,803 @@
+"""Conversations with caches, octet by octet and without sockets."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rs import rtr
+from rs._fastpath.roa import AspaTable, RoaTable
+from rs.iana import RtrError
+from rs.rtr import Closed, Limits, NoData, State, Synced
+
+from . import rtrkit as kit
+
+A = ("192.0.2.0/24", 24, 64496)
+B = ("198.51.100.0/24", 28, 64497)
+C = ("2001:db8::/32", 48, 64498)
+NOW = 1000.0
+
+
+class Talk:
+    """A session with its tables, and what a test wants to say and see."""
+
+    def __init__(self, cache: rtr.Cache | None = None, limits: Limits | None = None) -> None:
+        self.roas = RoaTable()
+        self.aspas = AspaTable()
+        self.cache = cache or rtr.Cache("cache", self.roas.add_source("cache"))
+        self.limits = limits
+        self.now = NOW
+        self.connect()
+
+    def connect(self) -> bytes:
+        self.session = rtr.Session(self.cache, self.roas, self.aspas, self.now, self.limits)
+        self.sent = self.session.take_output()
+        return self.sent
+
+    def say(self, data: bytes, after: float = 0.0) -> list[rtr.Event]:
+        self.now += after
+        events = self.session.receive(data, self.now)
+        self.sent = self.session.take_output()
+        return events
+
+    def wait(self, seconds: float) -> list[rtr.Event]:
+        self.now += seconds
+        events = self.session.handle_timer(self.now)
+        self.sent = self.session.take_output()
+        return events
+
+    def vrps(self):
+        return self.roas.snapshot()
+
+    def providers(self, customer: int):
+        self.aspas.changes()
+        return self.aspas.providers(customer)
+
+
+def synced(version: int = 2, vrps=(A, B), serial: int = 5, **intervals: int) -> Talk:
+    """A session of id 7 in sync."""
+    talk = Talk()
+    talk.cache.try_version = talk.cache.max_version = version
+    assert talk.connect() == kit.reset_query(version)
+    events = talk.say(kit.load(version, 7, serial, vrps, **intervals))
+    assert events == [Synced(True, len(vrps), 0, serial, 7, version)]
+    return talk
+
+
+def failed(talk: Talk, events: list[rtr.Event], code: int) -> str:
+    """Assert that the session ended with an Error Report; returns its reason."""
+    assert len(events) == 1
+    assert isinstance(events[0], Closed)
+    assert kit.error_of(talk.sent)[:2] == (talk.session.version, code)
+    assert talk.session.state is State.CLOSED
+    return events[0].reason
+
+
+# --- the usual ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_a_load_and_a_delta(version):
+    talk = synced(version)
+    assert talk.vrps() == sorted([A, B])
+    assert talk.session.state is State.IDLE
+    assert talk.say(kit.notify(version, 7, 6)) == []
+    assert talk.sent == b""  # a second has to pass since the last query
+    assert talk.session.next_timer() == talk.now + 1
+    assert talk.wait(1) == []
+    assert talk.sent == kit.serial_query(version, 7, 5)
+    events = talk.say(kit.delta(version, 7, 6, [C], [A]))
+    assert events == [Synced(False, 1, 1, 6, 7, version)]
+    assert talk.vrps() == sorted([B, C])
+    assert talk.cache.serial == 6
+
+
+def test_octets_one_by_one():
+    talk = Talk()
+    data = kit.load(2, 7, 5, [A, B, C], kit.router_key(2) + kit.aspa(64496, [64497]))
+    events = [event for i in range(len(data)) for event in talk.say(data[i : i + 1])]
+    assert events == [Synced(True, 3, 0, 5, 7, 2)]
+    assert talk.vrps() == sorted([A, B, C])
+    assert talk.session.router_keys == 1
+    assert talk.providers(64496) == (64497,)
+
+
+def test_nothing_is_in_use_before_end_of_data():
+    talk = synced(1)
+    talk.wait(3600)
+    talk.say(kit.response(1, 7) + kit.prefixes(1, [C]) + kit.prefixes(1, [A], announce=False))
+    assert talk.vrps() == sorted([A, B])
+    assert talk.session.state is State.RECEIVING
+    events = talk.session.closed(talk.now)
+    assert events == [Closed("connection closed by the cache")]
+    talk.roas.drop_changes()
+    assert talk.vrps() == sorted([A, B])
+    assert talk.roas.stats()["prefixes"] == 2
+    # The serial is as it was: the next connection takes up where this one began.
+    assert talk.connect() == kit.serial_query(1, 7, 5)
+    assert talk.say(kit.delta(1, 7, 6, [C], [A])) == [Synced(False, 1, 1, 6, 7, 1)]
+
+
+def test_a_null_delta():
+    talk = synced()
+    talk.wait(3600)
+    assert talk.say(kit.delta(2, 7, 5)) == [Synced(False, 0, 0, 5, 7, 2)]
+    assert talk.roas.pending_changes == 2  # from the load
+
+
+def test_the_refresh_interval():
+    talk = synced(2, refresh=100, retry=50, expire=1000)
+    assert talk.session.next_timer() == NOW + 100
+    assert talk.wait(99) == []
+    assert talk.sent == b""
+    talk.wait(1)
+    assert talk.sent == kit.serial_query(2, 7, 5)
+    assert talk.cache.expires_at == NOW + 1000
+
+
+@pytest.mark.parametrize(
+    ("sent", "taken"),
+    [
+        # refresh, retry, expire; RFC 8210 6
+        ((3600, 600, 7200), (3600, 600, 7200)),
+        ((0, 0, 0), (1, 1, 600)),
+        ((86401, 7201, 172801), (86400, 7200, 172800)),
+        ((2**32 - 1,) * 3, (86400, 7200, 172800)),
+        ((7200, 600, 7200), (3600, 600, 7200)),
+        ((600, 600, 600), (300, 150, 600)),
+    ],
+)
+def test_intervals_keep_within_bounds(sent, taken):
+    talk = synced(1, refresh=sent[0], retry=sent[1], expire=sent[2])
+    assert (talk.cache.refresh, talk.cache.retry, talk.cache.expire) == taken
+
+
+def test_version_0_has_default_intervals():
+    talk = synced(0)
+    assert (talk.cache.refresh, talk.cache.retry, talk.cache.expire) == (3600, 600, 7200)
+
+
+def test_our_intervals_win():
+    talk = Talk()
+    talk.cache.refresh_override, talk.cache.retry_override, talk.cache.expire_override = 10, 2, 5
+    talk.say(kit.load(2, 7, 5, [A]))
+    assert talk.session.next_timer() == NOW + 10
+    assert talk.cache.expires_at == NOW + 5
+    assert talk.cache.retry == 2
+
+
+def test_cache_reset_asks_for_everything():
+    talk = synced()
+    talk.wait(3600)
+    assert talk.say(kit.cache_reset(2)) == []
+    assert talk.sent == kit.reset_query(2)
+    assert talk.vrps() == sorted([A, B])
+    assert talk.say(kit.load(2, 9, 1, [B, C])) == [Synced(True, 1, 1, 1, 9, 2)]
+    assert talk.vrps() == sorted([B, C])
+    assert (talk.cache.session_id, talk.cache.serial) == (9, 1)
+    # Also as the first answer after a reconnection.
+    talk.session.closed(talk.now)
+    assert talk.connect() == kit.serial_query(2, 9, 1)
+    talk.say(kit.cache_reset(2))
+    assert talk.sent == kit.reset_query(2)
+
+
+def test_changes_of_a_reload_are_only_what_differs():
+    talk = synced()
+    talk.roas.changes()
+    talk.cache.forget_session()
+    talk.wait(3600)
+    talk.say(kit.load(2, 8, 1, [A, C]))
+    assert [change[2] for change in talk.roas.changes()] == [24, 32]
+
+
+def test_reserved_fields_are_ignored():
+    talk = Talk()
+    load = bytearray(kit.load(1, 7, 5, [A]).replace(b"\1\4\0\0", b"\1\4\xff\xff"))
+    load[8 + 11] = 0x55  # the zero octet behind Max Length
+    talk.cache.try_version = talk.cache.max_version = 1
+    talk.connect()
+    load[8 + 8] |= 0xFE  # reserved flags
+    assert talk.say(bytes(load)) == [Synced(True, 1, 0, 5, 7, 1)]
+    assert talk.vrps() == [A]
+
+
+# --- notifications ------------------------------------------------------------------------------
+
+
+def test_a_notification_during_an_answer_is_remembered():
+    talk = synced()
+    talk.wait(3600)
+    assert talk.say(kit.response(2, 7) + kit.notify(2, 7, 7)) == []
+    talk.say(kit.end(2, 7, 6))
+    assert talk.session.next_timer() == talk.now + 1
+    talk.wait(1)
+    assert talk.sent == kit.serial_query(2, 7, 6)
+    # And the one about the serial that we got anyway is not.
+    talk.say(kit.response(2, 7) + kit.notify(2, 7, 8) + kit.end(2, 7, 8))
+    assert talk.session.next_timer() == talk.now + 3600
+
+
+def test_a_notification_of_our_serial_is_nothing_new():
+    talk = synced()
+    talk.say(kit.notify(2, 7, 5), after=10)
+    assert talk.sent == b""
+    talk.say(kit.notify(2, 7, 6), after=10)
+    assert talk.sent == kit.serial_query(2, 7, 5)
+
+
+def test_notifications_during_negotiation_are_ignored():
+    talk = Talk()
+    for version in (0, 1, 2, 77):
+        assert talk.say(kit.notify(version, 99, 1)) == []
+    assert talk.sent == b""
+    assert talk.say(kit.load(2, 7, 5, [A])) == [Synced(True, 1, 0, 5, 7, 2)]
+
+
+@pytest.mark.parametrize("negotiated", [False, True])
+def test_a_flood_of_notifications_ends_the_session(negotiated):
+    talk = synced() if negotiated else Talk()
+    events = talk.say(kit.notify(2, 7, 5) * 1000)
+    assert events == []
+    assert "notifications" in failed(talk, talk.say(kit.notify(2, 7, 5)), 0)
+
+
+def test_notifications_do_not_drive_queries():
+    talk = synced()
+    queries = 0
+    for serial in range(6, 156):
+        talk.say(kit.notify(2, 7, serial), after=0.01)
+        if talk.sent:
+            queries += 1
+            talk.say(kit.delta(2, 7, serial))
+    assert queries == 1
+
+
+# --- versions -----------------------------------------------------------------------------------
+
+
+def test_an_old_cache_answers_in_its_version():
+    talk = Talk()
+    assert talk.sent == kit.reset_query(2)
+    assert talk.say(kit.load(1, 7, 5, [A])) == [Synced(True, 1, 0, 5, 7, 1)]
+    assert talk.session.version == 1
+    talk.say(kit.notify(1, 7, 6), after=5)
+    assert talk.sent == kit.serial_query(1, 7, 5)
+    talk.session.closed(talk.now)
+    # A short while later the session is taken up, an hour later the version is asked for anew.
+    assert talk.connect() == kit.serial_query(1, 7, 5)
+    talk.session.closed(talk.now)
+    talk.now += 3600
+    assert talk.connect() == kit.reset_query(2)
+
+
+@pytest.mark.parametrize("said", [1, 0])
+def test_unsupported_version_names_the_next_one(said):
+    talk = Talk()
+    assert talk.say(kit.error(said, 4, kit.reset_query(2), "no")) == []
+    assert talk.sent == kit.reset_query(said)
+    assert talk.say(kit.load(said, 7, 5, [A])) == [Synced(True, 1, 0, 5, 7, said)]
+
+
+def test_unsupported_version_and_the_connection_closed():
+    talk = Talk()
+    talk.say(kit.error(1, 4))
+    (event,) = talk.session.closed(talk.now)
+    assert event == Closed("connection closed by the cache", again=True)
+    assert talk.connect() == kit.reset_query(1)
+
+
+def test_no_version_in_common():
+    talk = Talk()
+    for version in (2, 1):
+        assert talk.say(kit.error(version, 4)) == []
+        assert talk.sent == kit.reset_query(version - 1)
+    (event,) = talk.say(kit.error(0, 4))
+    assert event.reason.startswith("no version in common")
+    assert not event.again
+    assert talk.sent == b""
+    assert talk.connect() == kit.reset_query(2)
+
+
+def test_a_cache_that_closes_on_what_it_does_not_know():
+    talk = Talk()
+    for version in (2, 1, 0):
+        assert talk.sent == kit.reset_query(version)
+        (event,) = talk.session.closed(talk.now)
+        assert event.again is (version > 0)
+        talk.connect()
+    assert talk.sent == kit.reset_query(2)
+
+
+@pytest.mark.parametrize("refusal", [b"", kit.error(2, 0, b"", "session"), kit.error(2, 3)])
+def test_a_session_that_is_not_taken_up_is_begun_anew(refusal):
+    talk = synced()
+    talk.session.closed(talk.now)
+    assert talk.connect() == kit.serial_query(2, 7, 5)
+    (event,) = talk.say(refusal) if refusal else talk.session.closed(talk.now)
+    assert event.again
+    assert not event.flush
+    assert talk.vrps() == sorted([A, B])
+    assert talk.connect() == kit.reset_query(2)
+
+
+def test_a_serial_query_answered_in_another_version():
+    talk = synced()
+    talk.session.closed(talk.now)
+    talk.connect()
+    (event,) = talk.say(kit.delta(1, 7, 6, [C]))
+    assert event.again
+    assert talk.vrps() == sorted([A, B])
+    assert talk.connect() == kit.reset_query(1)
+
+
+@pytest.mark.parametrize("version", [3, 255])
+def test_unknown_versions(version):
+    talk = Talk()
+    assert "version" in failed(talk, talk.say(kit.response(version, 7)), 4)
+
+
+def test_a_higher_version_than_asked_for():
+    talk = Talk()
+    talk.cache.try_version = talk.cache.max_version = 1
+    talk.connect()
+    failed(talk, talk.say(kit.response(2, 7)), 4)
+
+
+@pytest.mark.parametrize(("version", "code"), [(0, 4), (1, 8), (2, 8)])
+def test_a_pdu_of_another_version_in_a_session(version, code):
+    other = (version + 1) % 3
+    talk = synced(version)
+    failed(talk, talk.say(kit.notify(other, 7, 6)), code)
+    talk = synced(version)
+    talk.wait(3600)
+    talk.say(kit.response(version, 7))
+    failed(talk, talk.say(kit.prefix(other, C)), code)
+
+
+# --- sessions -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_another_session_id_costs_the_data(version):
+    """RFC 8210 5.1: terminate, and flush."""
+    talk = synced(version)
+    talk.wait(3600)
+    events = talk.say(kit.response(version, 8))
+    failed(talk, events, 0)
+    assert events[0].flush
+    assert talk.connect() == kit.reset_query(version)
+
+    talk = synced(version)
+    events = talk.say(kit.notify(version, 8, 6), after=5)
+    failed(talk, events, 0)
+    assert events[0].flush
+
+    talk = Talk()
+    events = talk.say(kit.response(2, 8) + kit.end(2, 9, 1))
+    failed(talk, events, 0)
+    assert events[0].flush
+    assert talk.vrps() == []
+
+
+def test_serial_arithmetic():
+    """RFC 1982 3.2."""
+    assert rtr.serial_newer(1, 0)
+    assert rtr.serial_newer(0, 2**32 - 1)
+    assert rtr.serial_newer(2**31 - 1, 0)
+    assert not rtr.serial_newer(2**31, 0)
+    assert not rtr.serial_newer(0, 2**31)
+    assert not rtr.serial_newer(5, 5)
+    assert not rtr.serial_newer(2**32 - 1, 0)
+
+
+def test_a_serial_wraps():
+    talk = synced(serial=2**32 - 1)
+    talk.wait(3600)
+    assert talk.sent == kit.serial_query(2, 7, 2**32 - 1)
+    assert talk.say(kit.delta(2, 7, 0, [C])) == [Synced(False, 1, 0, 0, 7, 2)]
+
+
+def test_changes_that_lead_backwards():
+    talk = synced(serial=5)
+    talk.wait(3600)
+    assert "serial 5 lead to 4" in failed(talk, talk.say(kit.delta(2, 7, 4, [C])), 0)
+    assert talk.vrps() == sorted([A, B])
+
+
+# --- faults -------------------------------------------------------------------------------------
+
+
+def receiving(version: int = 2) -> Talk:
+    talk = synced(version)
+    talk.wait(3600)
+    talk.say(kit.response(version, 7))
+    return talk
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("vrp", "announce", "code"),
+    [(A, True, 7), (C, False, 6), (("192.0.2.0/24", 25, 64496), False, 6)],
+)
+def test_duplicates_and_withdrawals_of_the_unknown(version, vrp, announce, code):
+    talk = receiving(version)
+    bad = kit.prefix(version, vrp, announce=announce)
+    good = kit.prefix(version, ("203.0.113.0/24", 24, 1))
+    events = talk.say(good + bad + good)
+    failed(talk, events, code)
+    assert kit.error_of(talk.sent)[2] == bad
+    assert events[0].flush is (version == 2)  # 8210bis 12
+    assert talk.vrps() == sorted([A, B])
+    assert talk.connect() == kit.reset_query(version)
+
+
+def test_duplicates_in_a_load():
+    talk = Talk()
+    failed(talk, talk.say(kit.response(2, 7) + kit.prefixes(2, [A, B, A])), 7)
+    talk = Talk()
+    failed(talk, talk.say(kit.response(2, 7) + kit.prefix(2, A, announce=False)), 0)
+
+
+@pytest.mark.parametrize(
+    "vrp",
+    [
+        ("10.0.0.0/33", 33, 1),
+        ("10.0.0.0/8", 7, 1),
+        ("10.0.0.0/8", 33, 1),
+        ("2001:db8::/32", 129, 1),
+    ],
+)
+def test_lengths_that_cannot_be(vrp):
+    talk = receiving(1)
+    failed(talk, talk.say(kit.prefix(1, vrp)), 0)
+
+
+def test_host_bits():
+    vrp = ("10.0.0.1/8", 8, 1)
+    talk = receiving(2)
+    failed(talk, talk.say(kit.prefix(2, vrp)), 0)
+    talk = receiving(1)
+    assert talk.say(kit.prefix(1, vrp)) == []
+
+
+@pytest.mark.parametrize("length", [0, 7, 65536, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("kind", [0, 3, 4, 7, 9, 10, 11])
+def test_a_length_out_of_all_bounds_needs_no_more_octets(kind, length):
+    talk = receiving()
+    failed(talk, talk.say(kit.pdu(2, kind, 7, length=length)), 0)
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+@pytest.mark.parametrize("kind", [0, 3, 4, 6, 7, 8])
+@pytest.mark.parametrize("off", [-4, -1, 1, 4, 60000])
+def test_a_length_of_another_pdu_needs_no_more_octets(version, kind, off):
+    right = {0: 12, 3: 8, 4: 20, 6: 32, 7: 24 if version else 12, 8: 8}[kind]
+    talk = receiving(version)
+    if right + off < 8:
+        off = 4
+    failed(talk, talk.say(kit.pdu(version, kind, 7, length=right + off)), 0)
+    assert kit.error_of(talk.sent)[2] == kit.pdu(version, kind, 7, length=right + off)
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"), [(2, 5), (2, 12), (2, 255), (1, 11), (0, 11), (0, 9), (2, 1), (2, 2)]
+)
+def test_pdus_that_no_cache_sends(version, kind):
+    talk = receiving(version)
+    failed(talk, talk.say(kit.pdu(version, kind, 0, bytes(60))), 5)
+
+
+ORDER = {
+    "idle": [
+        kit.response(2, 7),
+        kit.prefix(2, C),
+        kit.end(2, 7, 6),
+        kit.cache_reset(2),
+        kit.router_key(2),
+        kit.aspa(1, [2]),
+    ],
+    "asked for everything": [
+        kit.prefix(2, C),
+        kit.end(2, 7, 6),
+        kit.cache_reset(2),
+        kit.router_key(2),
+        kit.aspa(1, [2]),
+    ],
+    "receiving": [kit.response(2, 7), kit.cache_reset(2)],
+}
+
+
+@pytest.mark.parametrize(("where", "data"), [(w, d) for w, ds in ORDER.items() for d in ds])
+def test_pdus_out_of_order(where, data):
+    talk = {"idle": synced, "asked for everything": Talk, "receiving": receiving}[where]()
+    assert "out of order" in failed(talk, talk.say(data), 0)
+
+
+def test_faults_are_echoed_in_part_only():
+    talk = receiving()
+    failed(talk, talk.say(kit.pdu(2, 11, 0, bytes(4) + b"\0\0\0\1" * 16000)), 9)
+    assert len(kit.error_of(talk.sent)[2]) == 512
+
+
+def test_records_are_counted():
+    vrps = [(f"10.{i}.0.0/16", 16, 1) for i in range(11)]
+    talk = Talk(limits=Limits(vrps=10, aspas=5))
+    assert "more IPV4_PREFIX PDUs" in failed(talk, talk.say(kit.load(2, 7, 5, vrps)), 1)
+    talk.roas.drop_changes()
+    assert talk.roas.stats()["prefixes"] == 0
+    talk = Talk(limits=Limits(vrps=10, aspas=5))
+    failed(talk, talk.say(kit.response(2, 7) + kit.router_key(2) * 11), 1)
+    talk = Talk(limits=Limits(vrps=10, aspas=5))
+    failed(talk, talk.say(kit.response(2, 7) + b"".join(kit.aspa(i, [9]) for i in range(1, 7))), 1)
+    talk = Talk(limits=Limits(vrps=10, aspas=5))
+    assert len(talk.say(kit.load(2, 7, 5, vrps[:10]))) == 1
+    talk.wait(3600)
+    failed(talk, talk.say(kit.response(2, 7) + kit.prefix(2, vrps[10])), 1)
+    assert len(talk.vrps()) == 10
+
+
+def test_a_query_without_an_answer():
+    talk = Talk()
+    assert talk.session.next_timer() == NOW + 60
+    assert talk.wait(59) == []
+    (event,) = talk.wait(1)
+    assert event == Closed("no answer within 60 s", again=True)  # perhaps it is the version
+    talk = synced()
+    talk.wait(3600)
+    events = talk.wait(60)
+    failed(talk, events, 10)
+    assert not events[0].flush
+    assert talk.connect() == kit.serial_query(2, 7, 5)
+
+
+@pytest.mark.parametrize(("version", "code"), [(0, 1), (1, 1), (2, 10)])
+def test_an_answer_that_stalls(version, code):
+    talk = receiving(version)
+    talk.say(kit.prefix(version, C), after=50)
+    talk.say(b"\1", after=50)
+    assert talk.session.next_timer() == talk.now + 60
+    assert "no End of Data" in failed(talk, talk.wait(60), code)
+    assert talk.vrps() == sorted([A, B])
+
+
+def test_an_answer_without_end():
+    talk = receiving()
+    began = talk.now
+    for i in range(100):
+        talk.say(kit.prefix(2, (f"10.0.{i}.0/24", 24, 1)), after=10)
+        if talk.wait(0):
+            break
+    assert talk.now - began == pytest.approx(900, abs=11)
+    assert talk.session.state is State.CLOSED
+
+
+# --- Error Reports of the cache -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_no_data_available(version):
+    talk = Talk()
+    talk.cache.try_version = talk.cache.max_version = version
+    talk.connect()
+    assert talk.say(kit.error(version, 2, b"", "not yet")) == [NoData()]
+    assert talk.session.next_timer() == NOW + 60
+    assert talk.wait(60) == []
+    assert talk.sent == kit.reset_query(version)
+    assert len(talk.say(kit.load(version, 7, 5, [A]))) == 1
+    talk.wait(3600)
+    assert talk.say(kit.error(version, 2)) == [NoData()]
+    assert talk.vrps() == [A]
+    talk.wait(60)
+    assert talk.sent == kit.serial_query(version, 7, 5)
+
+
+def test_no_data_available_in_a_lower_version():
+    talk = Talk()
+    assert talk.say(kit.error(1, 2)) == [NoData()]
+    talk.wait(60)
+    assert talk.sent == kit.reset_query(1)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("code", [0, 1, 3, 5, 6, 7, 8, 9, 11, 200, 65535])
+def test_fatal_errors_of_the_cache(version, code):
+    talk = synced(version)
+    (event,) = talk.say(kit.error(version, code, b"xyz", "because"))
+    assert event.reason.endswith(f"({code}): because")
+    assert event.flush is (version == 2)
+    assert talk.sent == b""  # never an answer to an Error Report
+    assert talk.connect() == kit.reset_query(version)
+
+
+def test_restart_and_shutdown():
+    talk = synced()
+    assert talk.say(kit.error(2, 12)) == [Closed("the cache reports cache restart (12)")]
+    assert talk.connect() == kit.serial_query(2, 7, 5)
+    talk = synced()
+    assert talk.say(kit.error(2, 13)) == [
+        Closed("the cache reports cache shutdown (13)", flush=True)
+    ]
+
+
+def test_unsupported_version_in_a_session():
+    talk = synced()
+    (event,) = talk.say(kit.error(2, 4))
+    assert not event.flush
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        kit.pdu(2, 10, 0, struct.pack("!II", 1, 0)),
+        kit.pdu(2, 10, 0, struct.pack("!II", 2**32 - 1, 0)),
+        kit.pdu(2, 10, 0, struct.pack("!II", 0, 1)),
+        kit.pdu(2, 10, 0, struct.pack("!II", 0, 2**32 - 1)),
+        kit.pdu(2, 10, 0, struct.pack("!II", 0, 0) + b"x"),
+    ],
+)
+def test_error_reports_that_lie(data):
+    talk = synced()
+    assert talk.say(data) == [Closed("unreadable Error Report", flush=True)]
+    assert talk.sent == b""
+
+
+def test_error_texts_are_fit_for_a_log():
+    talk = synced()
+    (event,) = talk.say(kit.error(2, 0, b"", "a\n\x1b[31mb" + "x" * 5000))
+    assert "\n" not in event.reason
+    assert "\x1b" not in event.reason
+    assert len(event.reason) < 300
+    talk = synced()
+    data = bytearray(kit.error(2, 0, b"", "abc"))
+    data[-2] = 0xFF
+    (event,) = talk.say(bytes(data))
+    assert event.reason.endswith("a\ufffdc")
+
+
+# --- ASPA ---------------------------------------------------------------------------------------
+
+
+def test_aspas_come_are_replaced_and_go():
+    talk = Talk()
+    talk.say(kit.load(2, 7, 5, [A], kit.aspa(1, [2, 3]) + kit.aspa(4, [0])))
+    assert talk.providers(1) == (2, 3)
+    assert talk.providers(4) == ()
+    talk.wait(3600)
+    talk.say(kit.delta(2, 7, 6, extra=kit.aspa(1, [3]) + kit.aspa(4, announce=False)))
+    assert talk.providers(1) == (3,)
+    assert talk.providers(4) is None
+    talk.cache.forget_session()
+    talk.wait(3600)
+    talk.say(kit.load(2, 8, 1, [A], kit.aspa(9, [1])))
+    assert talk.providers(1) is None
+    assert talk.providers(9) == (1,)
+
+
+def test_aspas_as_older_caches_send_them():
+    talk = Talk()
+    talk.say(kit.load(2, 7, 5, [], kit.old_aspa(1, [2, 3]) + kit.old_aspa(1, [4], ipv6=True)))
+    assert talk.providers(1) == (2, 3, 4)
+    talk.wait(3600)
+    talk.say(kit.delta(2, 7, 6, extra=kit.old_aspa(1, announce=False)))
+    assert talk.providers(1) == (4,)
+    talk.wait(3600)
+    talk.say(kit.delta(2, 7, 7, extra=kit.old_aspa(1, [4], announce=False, ipv6=True)))
+    assert talk.providers(1) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (kit.aspa(1, []), 9),
+        (kit.aspa(1, [0, 2]), 9),
+        (kit.aspa(1, [2, 2]), 9),
+        (kit.aspa(1, [3, 2]), 9),
+        (kit.aspa(1, [2], announce=False), 9),
+        (kit.aspa(1, announce=False), 6),
+        (kit.aspa(0, [2]), 0),
+        (kit.pdu(2, 11, 0x100, bytes(7)), 0),
+        (kit.old_aspa(1, []), 9),
+        (kit.old_aspa(1, [0, 2]), 9),
+        (kit.old_aspa(1, announce=False), 6),
+    ],
+)
+def test_faulty_aspas(data, code):
+    talk = receiving()
+    failed(talk, talk.say(data), code)
+    assert talk.aspas.providers(1) is None
+
+
+# --- anything -----------------------------------------------------------------------------------
+
+PIECES = st.sampled_from(
+    [
+        *ORDER["idle"],
+        kit.response(1, 7),
+        kit.response(0, 7),
+        kit.notify(2, 7, 6),
+        kit.notify(2, 8, 6),
+        kit.prefixes(2, [A]),
+        kit.prefixes(2, [A], announce=False),
+        kit.prefixes(1, [B, C]),
+        kit.prefixes(2, [B, C]),
+        kit.end(1, 7, 1),
+        kit.end(0, 7, 1),
+        kit.end(2, 9, 1),
+        kit.error(2, 2),
+        kit.error(1, 4),
+        kit.error(0, 4),
+        kit.error(2, 0),
+        kit.aspa(1, announce=False),
+        kit.old_aspa(1, [2]),
+    ]
+)
+
+
+@given(st.lists(st.one_of(PIECES, PIECES, PIECES, st.binary(max_size=40)), max_size=30), st.data())
+def test_whatever_a_cache_sends(pieces, data):
+    """No exception, no growth; the tables hold what the last End of Data left."""
+    talk = Talk(limits=Limits(vrps=50, aspas=10))
+    known: list = []
+    for piece in pieces:
+        cut = data.draw(st.integers(0, len(piece)))
+        for part in (piece[:cut], piece[cut:]):
+            events = talk.say(part, after=data.draw(st.sampled_from([0, 0.5, 61, 4000])))
+            events += talk.wait(0)
+            if any(isinstance(e, Synced) for e in events):
+                known = talk.vrps()
+            assert talk.vrps() == known
+            assert len(talk.session._partial) <= rtr.MAX_PDU
+            if talk.session.over:
+                assert isinstance(events[-1], Closed)
+                assert talk.session.receive(b"xx", talk.now) == []
+                assert talk.session.next_timer() == float("inf")
+                # As the client does.
+                if events[-1].flush:
+                    talk.roas.replace([])
+                    talk.aspas.replace({})
+                    talk.cache.forget_data()
+                    known = []
+                talk.connect()
+                assert talk.sent[1] in {1, 2}
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([A, B, C, ("10.0.0.0/8", 8, 0)]), unique=True),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(0, 2),
+    st.data(),
+)
+def test_a_cache_that_keeps_the_rules_is_followed(states, version, data):
+    talk = Talk()
+    talk.cache.try_version = talk.cache.max_version = version
+    talk.connect()
+    before: set = set()
+    for serial, vrps in enumerate(states):
+        after = set(vrps)
+        if serial == 0 or data.draw(st.booleans()):
+            if serial:
+                talk.say(kit.cache_reset(version))
+            answer = kit.load(version, 7, serial, vrps)
+        else:
+            answer = kit.delta(version, 7, serial, after - before, before - after)
+        (event,) = talk.say(answer)
+        assert (event.added, event.removed) == (len(after - before), len(before - after))
+        assert set(talk.vrps()) == after
+        talk.wait(3600)
+        assert talk.sent == kit.serial_query(version, 7, serial)
+        before = after
+
+
+def test_every_code_sent_is_one_of_its_version():
+    for version, highest in enumerate(rtr.HIGHEST_CODE):
+        for code in RtrError:
+            talk = synced(version)
+            talk.session._report(code, b"", "x")
+            assert kit.error_of(talk.session.take_output())[1] <= highest
