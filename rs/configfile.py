@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from rs import configcheck
-from rs.config import Api, Config, IgpRoute, Neighbor, Role, Router, keys_of
+from rs.config import Api, Config, IgpRoute, Neighbor, Router, keys_of
 from rs.configvalues import MAX_PASSWORD_LEN, MAX_SOCKET_PATH_LEN, BadValue, shown
 from rs.errors import ConfigError
 
@@ -202,6 +202,8 @@ def _values(
     for name, value in table.items():
         if name not in keys:
             known = _suggestion(name, frozenset(keys) - without)
+            if name == "include":
+                known = "include stands at the top of the file, before the first table"
             faults.add(source, (*where, name), f"unknown key; {known}")
             continue
         if name in without:
@@ -327,12 +329,6 @@ class _Reader:
             )
             if values is not None:
                 self.router = Router(**values)
-                if "cluster_id" in values and self.router.role is Role.ROUTE_SERVER:
-                    self.faults.add(
-                        self.main,
-                        ("router", "cluster_id"),
-                        'a route server has none; want none, or role = "route-reflector"',
-                    )
                 for path, words in configcheck.router_faults(self.router):
                     self.faults.add(self.main, ("router", *path), words)
         table = self.main.data.get("defaults", {})

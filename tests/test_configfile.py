@@ -96,7 +96,6 @@ def test_refused_in_a_neighbor(problems, line, words):
         ('router_id = "::1"', 'router_id (line 3): "::1" does not fit; want an IPv4 address'),
         ("router_id = 1", "router_id (line 3): 1 does not fit; want an IPv4 address"),
         ('role = "rs"', 'role (line 3): "rs" does not fit; want "route-server" or "route-reflector"'),
-        ('cluster_id = "1.1.1.1"', "cluster_id (line 3): a route server has none"),
         ('hostname = "a b"', 'hostname (line 3): "a b" does not fit; want a host name'),
         ('listen = ["10.0.0.1"]', 'listen[0] (line 3): "10.0.0.1" has no port; want "IP:PORT"'),
         ('listen = ["::1:179"]', 'listen[0] (line 3): "::1:179" needs brackets'),
