@@ -7,25 +7,43 @@ belongs to. A peer owns its session; its slot in the RIB is given by the router.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from rs.config import AddPath
 from rs.fsm import State
-from rs.iana import AddPathMode, Family
+from rs.iana import AddPathMode, Family, MessageType
 from rs.messages import RouteRefresh, encode_route_refresh
 from rs.session import Session, SessionConfig
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
     from rs import session_types
     from rs._fastpath.export import View
     from rs._fastpath.group import Member
     from rs._fastpath.ingest import Ingest
+    from rs._fastpath.outbox import Outbox
     from rs.capabilities import Negotiated
     from rs.config import Neighbor
     from rs.groups import Groups
+
+
+class Conn(Protocol):
+    """What the routing side needs of a connection."""
+
+    outbox: Outbox
+    local_address: str
+    """Our end, as text."""
+
+    def pause_reading(self) -> None:
+        """Read nothing from this connection for now."""
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+
+    def __hash__(self) -> int:
+        """Tell connections apart by identity: the session keeps a machine for each."""
 
 
 class PeerKind(IntEnum):
@@ -95,7 +113,7 @@ class Peer:
         neighbor: Neighbor,
         address: str,
         rng: random.Random,
-        on_up: Callable[[Peer, Hashable, Negotiated], session_types.Ingest],
+        on_up: Callable[[Peer, Conn, Negotiated], session_types.Ingest],
         *,
         dynamic: bool = False,
     ) -> None:
@@ -107,8 +125,11 @@ class Peer:
         """Name of the neighbor or range in the configuration."""
         self.retired = False
         """No longer configured; it goes when its paths have."""
+        # To a session a connection is any key; here it is known what it is.
         self.session = Session(
-            session_config(neighbor), rng, lambda conn, agreed: on_up(self, conn, agreed)
+            session_config(neighbor),
+            rng,
+            lambda conn, agreed: on_up(self, cast("Conn", conn), agreed),
         )
         self.ingest: Ingest | None = None
         """Of the present session, or of the last one, for its counters."""
@@ -116,7 +137,7 @@ class Peer:
         self.up_since: float | None = None
         self.ups = 0
         """Sessions that came up."""
-        self.conn: Hashable = None
+        self.conn: Conn | None = None
         """The connection of the established session."""
 
     @property
@@ -139,6 +160,15 @@ class Peer:
     def established(self) -> bool:
         """Whether its session is up."""
         return self.session.state is State.ESTABLISHED
+
+    def count_sent(self) -> None:
+        """Bring the session's counters up to date: UPDATEs go past it, from log to socket."""
+        if self.conn is None:
+            return
+        updates, markers = self.conn.outbox.take_counts()
+        sent = self.session.counters.sent
+        sent[MessageType.UPDATE] += updates
+        sent[MessageType.ROUTE_REFRESH] += markers
 
     def use(self, neighbor: Neighbor) -> None:
         """Take a changed configuration; what is said in the OPEN waits for the next session."""

@@ -11,7 +11,7 @@ anew because a peer has come, prefixes to evaluate again.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rs._fastpath.attrs import AttrTable
 from rs._fastpath.control import Control
@@ -28,12 +28,12 @@ from rs.prefixset import NeighborIndex, NextHopMetrics
 from rs.scheduler import LoopStats, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from rs import session_types
-    from rs._fastpath.outbox import Outbox
     from rs.capabilities import Negotiated
     from rs.config import Config, Neighbor
+    from rs.peer import Conn
 
 TICKS_PER_SECOND = 16
 """Resolution of a path's age; see path_t.ticks."""
@@ -41,23 +41,6 @@ PURGE_STEP = 4096
 """Prefixes looked at between two looks at the clock when a peer's paths go."""
 COMPILE_STEP = 2048
 """Attribute sets compiled anew in between."""
-
-
-class Conn(Protocol):
-    """What the router needs of a connection."""
-
-    outbox: Outbox
-    local_address: str
-    """Our end, as text."""
-
-    def pause_reading(self) -> None:
-        """Read nothing from this connection for now."""
-
-    def resume_reading(self) -> None:
-        """Go on reading."""
-
-    def __hash__(self) -> int:
-        """Tell connections apart by identity: the session keeps a machine for each."""
 
 
 class Gate:
@@ -245,7 +228,7 @@ class Router:
 
     # --- sessions
 
-    def _on_up(self, peer: Peer, conn: Hashable, agreed: Negotiated) -> session_types.Ingest:
+    def _on_up(self, peer: Peer, conn: Conn, agreed: Negotiated) -> session_types.Ingest:
         """Answer a session that has come up with what its bytes are fed to."""
         now = self.now()
         if peer.dynamic:
@@ -263,13 +246,13 @@ class Router:
             self.rib.refreshed(peer.slot, family)
         ingest = self._ingest(peer, agreed)
         peer.ingest = ingest
-        self._join(peer, conn, agreed)  # type: ignore[arg-type]
+        self._join(peer, conn, agreed)
         self.on_wake()
         if peer.slot not in self._purging:
             return ingest
         gate = Gate()
-        conn.pause_reading()  # type: ignore[attr-defined]
-        self.scheduler.add(self._open_gate(peer, conn, gate, ingest))  # type: ignore[arg-type]
+        conn.pause_reading()
+        self.scheduler.add(self._open_gate(peer, conn, gate, ingest))
         return gate
 
     def _ingest(self, peer: Peer, agreed: Negotiated) -> Ingest:
@@ -350,10 +333,10 @@ class Router:
     def on_down(self, peer: Peer) -> None:
         """Take back what a session that went down had brought, and its places in the groups."""
         peer.up_since = None
-        conn = peer.conn
-        peer.conn = None
-        if conn is not None:
-            conn.outbox.close()  # type: ignore[attr-defined]
+        if peer.conn is not None:
+            peer.conn.outbox.close()
+            peer.count_sent()
+            peer.conn = None
         for member in peer.members.values():
             self.groups.left(member)
         peer.members.clear()
@@ -384,12 +367,12 @@ class Router:
         member = peer.members.get(family)
         agreed = peer.session.negotiated
         if subtype == RefreshSubtype.BORR:
-            return      # Ingest has acted on it, in its place among the UPDATEs
+            return  # Ingest has acted on it, in its place among the UPDATEs
         if subtype == RefreshSubtype.EORR:
             self.scheduler.add(self._purge_stale(peer, family))
             self.on_wake()
         elif member is not None and agreed is not None and peer.conn is not None:
-            outbox: Outbox = peer.conn.outbox  # type: ignore[attr-defined]
+            outbox = peer.conn.outbox
             if agreed.enhanced_route_refresh:
                 outbox.refresh(
                     member,
@@ -483,7 +466,7 @@ class Router:
     def rejoin(self, peer: Peer) -> None:
         """Move an established peer to the groups that its changed configuration asks for."""
         agreed = peer.session.negotiated
-        conn: Conn | None = peer.conn  # type: ignore[assignment]
+        conn = peer.conn
         if conn is None or agreed is None or not peer.established:
             return
         for family, old in list(peer.members.items()):

@@ -223,6 +223,7 @@ def status(router: Router, now: float, rss: int) -> Status:
 def neighbor(router: Router, peer: Peer, now: float, *, faults: bool = False) -> Neighbor:
     """Return one neighbor; with `faults` also its last malformed UPDATEs."""
     session, ingest, agreed = peer.session, peer.ingest, peer.session.negotiated
+    peer.count_sent()
     counters = session.counters
     families = {
         family.label: _neighbor_family(router, peer, family) for family in peer.neighbor.families

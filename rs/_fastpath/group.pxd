@@ -42,11 +42,14 @@ cdef class Member:
     cdef uint32_t rest              # octets at its beginning that end a message begun elsewhere
     cdef public bint borr           # enhanced refresh: EoRR is due at the end of the walk
     cdef readonly uint32_t resyncs  # times it fell behind
+    cdef uint64_t messages          # read whole, without those of a run begun; see messages_sent
 
     cdef uint32_t gather(self, iovec *iov, uint32_t iov_max, uint64_t room) except? 0xFFFFFFFF
     cdef int sent(self, uint64_t n) except -1
     cdef uint32_t to_boundary(self) noexcept nogil
     cdef bint pending(self) noexcept nogil
+    cdef uint64_t read_whole(self) noexcept nogil
+    cdef int _settle(self) except -1
     cdef int _fall_off(self) except -1
     cdef int _finish_message(self) except -1
     cdef int _note_unread(self, Log log, cursor_t *c) except -1

@@ -24,6 +24,9 @@ class Member:
     @property
     def resyncs(self) -> int:
         """Times it fell behind."""
+    @property
+    def messages_sent(self) -> int:
+        """UPDATEs that have gone out whole; not those of an outbox, as an End-of-RIB."""
     def refresh(self) -> bool:
         """Send the table again, before anything newer: ROUTE-REFRESH (RFC 2918)."""
     def leave(self) -> None:

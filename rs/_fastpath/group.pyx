@@ -45,6 +45,13 @@ cdef inline int step_to(Log log, cursor_t *c, cursor_t *to) except -1:
     return 0
 
 
+cdef inline int skip_to(Log log, cursor_t *c, cursor_t *to) except -1:
+    """Move a cursor to where gather() found nothing to send."""
+    if c.chunk != to.chunk or c.run != to.run:
+        to.seen = 0
+    return step_to(log, c, to)
+
+
 @cython.final
 @cython.no_gc_clear  # __dealloc__ of the logs needs the cursors' chunks
 cdef class Member:
@@ -103,10 +110,11 @@ cdef class Member:
                     n = self.group.walk.gather(&c, self.slot, iov, iov_max, &left)
                 if n:
                     return n
-                step_to(self.group.walk, &self.wcur, &c)
+                skip_to(self.group.walk, &self.wcur, &c)
                 if not self.walk_ends or self.group.walk.lag(&self.wcur) > (
                         self.group.walk.end - self.walk_end):
                     return 0
+                self._settle()
                 self.group.walk.close_cursor(&self.wcur)
                 self.state = MEMBER_LIVE
                 # The outbox puts the End-of-RIB between table and log.
@@ -117,7 +125,7 @@ cdef class Member:
             left = room
             n = self.group.log.gather(&c, self.slot, iov, iov_max, &left)
             if n == 0:
-                step_to(self.group.log, &self.cur, &c)
+                skip_to(self.group.log, &self.cur, &c)
             return n
 
     cdef int sent(self, uint64_t n) except -1:
@@ -125,15 +133,15 @@ cdef class Member:
         cdef cursor_t c
         if self.private is not None:
             c = self.pcur
-            self.private.consume(&c, self.slot, n)
+            self.private.consume(&c, self.slot, n, &self.messages)
             step_to(self.private, &self.pcur, &c)
         elif self.state == MEMBER_WALK:
             c = self.wcur
-            self.group.walk.consume(&c, self.slot, n)
+            self.group.walk.consume(&c, self.slot, n, &self.messages)
             step_to(self.group.walk, &self.wcur, &c)
         else:
             c = self.cur
-            self.group.log.consume(&c, self.slot, n)
+            self.group.log.consume(&c, self.slot, n, &self.messages)
             step_to(self.group.log, &self.cur, &c)
         return 0
 
@@ -148,6 +156,26 @@ cdef class Member:
             return self.group.walk.to_boundary(&self.wcur, 0)
         if self.state == MEMBER_LIVE:
             return self.group.log.to_boundary(&self.cur, 0)
+        return 0
+
+    cdef uint64_t read_whole(self) noexcept nogil:
+        """Messages that have gone out whole."""
+        cdef uint64_t n = self.messages
+        if self.private is not None:
+            n += self.private.uncounted(&self.pcur, self.slot, self.rest)
+        if self.state == MEMBER_WALK:
+            n += self.group.walk.uncounted(&self.wcur, self.slot, 0)
+        if self.state == MEMBER_WALK or self.state == MEMBER_LIVE:
+            n += self.group.log.uncounted(&self.cur, self.slot, 0)
+        return n
+
+    cdef int _settle(self) except -1:
+        """Count what is read of the run begun in walk or log, so that its cursor may go."""
+        cdef Log log = self.group.walk if self.state == MEMBER_WALK else self.group.log
+        cdef cursor_t *c = &self.wcur if self.state == MEMBER_WALK else &self.cur
+        cdef uint32_t n = log.uncounted(c, self.slot, 0)
+        self.messages += n
+        c.seen += n
         return 0
 
     # --- falling behind ---------------------------------------------------------------------------
@@ -197,6 +225,7 @@ cdef class Member:
             return 0
         self.private = Log(self.group.log.sets)
         self.private.open_cursor(&self.pcur)
+        self._settle()
         n = log.to_boundary(c, 0)
         self.rest = n
         if n:
@@ -204,6 +233,7 @@ cdef class Member:
             memcpy(p, c.chunk.data + c.off, n)
             self.private.commit(n, SET_ALL)
             c.off += n
+            c.seen += 1     # the private log counts it
         return 0
 
     cdef int _note_unread(self, Log log, cursor_t *c) except -1:
@@ -351,6 +381,7 @@ cdef class Member:
         """Give up the place in the group; the member is of no use afterwards."""
         if self.state == MEMBER_GONE:
             return
+        self.messages = self.read_whole()
         if self.private is not None:
             self.private.close_cursor(&self.pcur)
             self.private = None
@@ -363,6 +394,11 @@ cdef class Member:
         self.group.log.close_cursor(&self.cur)
         self.state = MEMBER_GONE
         self.group.members.remove(self)
+
+    @property
+    def messages_sent(self):
+        """UPDATEs that have gone out whole; not those of an outbox, as an End-of-RIB."""
+        return self.read_whole()
 
     def lag(self):
         """Return octets of the log not read yet, those for others included."""

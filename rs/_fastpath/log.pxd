@@ -8,10 +8,11 @@ from rs._fastpath.sets cimport MemberSets
 cdef enum:
     CHUNK_LEN = 65536
 
-# Consecutive messages for one member set: [end of the run before, end) of the chunk's data. 8 B.
+# Consecutive messages for one member set: [end of the run before, end) of the chunk's data. 12 B.
 cdef struct run_t:
     uint32_t end
     uint32_t set_h          # owns a reference
+    uint32_t n              # messages
 
 cdef struct chunk_t:
     chunk_t *next
@@ -30,6 +31,7 @@ cdef struct cursor_t:
     chunk_t *chunk
     uint32_t run
     uint32_t off
+    uint32_t seen           # messages of that run counted as read: behind off, and whole
 
 cdef class Log:
     """An append-only sequence of whole messages; owns the chunks and a reference per run's set."""
@@ -48,7 +50,9 @@ cdef class Log:
     cdef void close_cursor(self, cursor_t *c) noexcept nogil
     cdef uint32_t gather(self, cursor_t *c, uint32_t slot, iovec *iov, uint32_t iov_max,
                          uint64_t *room) noexcept nogil
-    cdef uint64_t consume(self, cursor_t *c, uint32_t slot, uint64_t n) noexcept nogil
+    cdef uint64_t consume(self, cursor_t *c, uint32_t slot, uint64_t n,
+                          uint64_t *messages) noexcept nogil
+    cdef uint32_t uncounted(self, const cursor_t *c, uint32_t slot, uint32_t rest) noexcept nogil
     cdef uint32_t to_boundary(self, const cursor_t *c, uint32_t rest) noexcept nogil
     cdef void trim(self) noexcept nogil
     cdef void _free_chunk(self, chunk_t *c) noexcept nogil

@@ -84,6 +84,7 @@ cdef class Log:
         self.messages += 1
         if c.n_runs and c.runs[c.n_runs - 1].set_h == set_h:
             c.runs[c.n_runs - 1].end = c.len
+            c.runs[c.n_runs - 1].n += 1
             return 0
         if c.n_runs == c.runs_cap:
             runs = <run_t *>realloc(c.runs, <uint64_t>c.runs_cap * 2 * sizeof(run_t))
@@ -93,6 +94,7 @@ cdef class Log:
             c.runs_cap *= 2
         c.runs[c.n_runs].end = c.len
         c.runs[c.n_runs].set_h = set_h
+        c.runs[c.n_runs].n = 1
         c.n_runs += 1
         self.sets.ref(set_h)
         return 0
@@ -127,6 +129,7 @@ cdef class Log:
         c.chunk = self.tail
         c.run = self.tail.n_runs - 1 if self.tail.n_runs else 0
         c.off = self.tail.len
+        c.seen = self.tail.runs[c.run].n if self.tail.n_runs else 0
         self.tail.readers += 1
         return 0
 
@@ -141,8 +144,8 @@ cdef class Log:
         """Fill `iov` with the next bytes for a member, at most `room` octets; move the cursor.
 
         Returns the iovecs used and leaves in `room` what was not used of it. The caller passes a
-        copy of the member's cursor and takes it over if all of it was sent. `readers` is not
-        touched: settle() does that.
+        copy of the member's cursor and takes it over if there was nothing to send. `readers` and
+        `seen` are not touched: skip_to() does that.
         """
         cdef uint32_t n = 0
         cdef chunk_t *k = c.chunk
@@ -182,13 +185,16 @@ cdef class Log:
             c.run = 0
             c.off = 0
 
-    cdef uint64_t consume(self, cursor_t *c, uint32_t slot, uint64_t n) noexcept nogil:
+    cdef uint64_t consume(self, cursor_t *c, uint32_t slot, uint64_t n,
+                          uint64_t *messages) noexcept nogil:
         """Move a cursor over the next `n` octets for a member, as gather() would.
 
-        Returns what is left of `n` at the end of the log.
+        Returns what is left of `n` at the end of the log. `messages` grows by those of every run
+        whose end is reached; uncounted() says how many were read of a run begun.
         """
         cdef chunk_t *k = c.chunk
-        cdef uint64_t take
+        cdef uint64_t take, count = 0
+        cdef uint32_t seen = c.seen
         cdef run_t *r
         while n:
             if c.run < k.n_runs:
@@ -200,12 +206,16 @@ cdef class Log:
                             take = n
                         c.off += <uint32_t>take
                         n -= take
+                        if c.off == r.end:
+                            count += r.n - seen
+                            seen = r.n
                         if n == 0:
                             break
                     else:
                         c.off = r.end
                 if c.run + 1 < k.n_runs:
                     c.run += 1
+                    seen = 0
                     continue
             if k.next == NULL:
                 break
@@ -213,6 +223,9 @@ cdef class Log:
             c.chunk = k
             c.run = 0
             c.off = 0
+            seen = 0
+        c.seen = seen
+        messages[0] += count
         return n
 
     cdef uint32_t to_boundary(self, const cursor_t *c, uint32_t rest) noexcept nogil:
@@ -226,6 +239,30 @@ cdef class Log:
         while at < c.off:
             at += load16(c.chunk.data + at + 16)
         return at - c.off
+
+    cdef uint32_t uncounted(self, const cursor_t *c, uint32_t slot, uint32_t rest) noexcept nogil:
+        """Messages for a member that it has read whole and consume() has not counted yet.
+
+        Only where a cursor stands inside a run are there any: the headers before it are walked.
+        `rest` as in to_boundary().
+        """
+        cdef uint32_t at, n = 0
+        cdef run_t *r
+        if c.chunk == NULL or c.run >= c.chunk.n_runs:
+            return 0
+        r = &c.chunk.runs[c.run]
+        if c.off == r.end or not self.sets.has(r.set_h, slot):
+            return 0
+        at = c.chunk.runs[c.run - 1].end if c.run else 0
+        if at == 0 and c.chunk.base == 0 and rest:
+            if c.off < rest:
+                return 0
+            at = rest
+            n = 1
+        while at < c.off:
+            at += load16(c.chunk.data + at + 16)
+            n += at <= c.off
+        return n - c.seen
 
     # --- for Python: tests ------------------------------------------------------------------------
 

@@ -37,6 +37,11 @@ class Outbox:
         """
     def take(self, room: int = ...) -> bytes:
         """Return the next octets and move on, as a socket would that takes `room` of them."""
+    def take_counts(self) -> tuple[int, int]:
+        """Return (UPDATEs, BoRRs and EoRRs) sent since the last call, whole ones.
+
+        What was pushed is the session's and counted there.
+        """
     def close(self) -> None:
         """Leave every group."""
 

@@ -10,11 +10,13 @@ become Python objects on the way; `take` is the same without a socket, for tests
 
 cimport cython
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from posix.uio cimport iovec, writev
 
 from rs._fastpath.group cimport MEMBER_LIVE, Member
 from rs._fastpath.stamp cimport check_abi
+from rs._fastpath.types cimport MSG_ROUTE_REFRESH, MSG_UPDATE
+from rs._fastpath.wire cimport load16
 
 from collections import deque
 
@@ -39,6 +41,10 @@ cdef class Outbox:
     cdef public bint blocked        # the socket took no more; cleared by the transport
     cdef readonly uint64_t bytes_sent
     cdef readonly uint64_t writes
+    cdef uint64_t updates           # of members that have left, and our own, as an End-of-RIB
+    cdef uint64_t markers           # ROUTE-REFRESH before and after a walk
+    cdef uint64_t told_updates      # what take_counts() has returned in all
+    cdef uint64_t told_markers
 
     def __cinit__(self, int fd=-1):
         self.fd = fd
@@ -66,7 +72,9 @@ cdef class Outbox:
             k = old.gather(iov, IOV_MAX, n)
             rest = b"".join([(<char *>iov[i].iov_base)[:iov[i].iov_len] for i in range(k)])
             self.control.appendleft(rest)
+            self.updates += 1
             self.current = None
+        self.updates += old.read_whole()
         self.members[self.members.index(old)] = new
         epilogue = self.epilogues.pop(old, None)
         if epilogue:
@@ -90,6 +98,7 @@ cdef class Outbox:
         while self.refreshes and not self.epilogues:
             m, begin, end = self.refreshes.popleft()
             if m in self.members and m.refresh():
+                self._count(begin)
                 self.control.append(begin)
                 self.epilogues[m] = end
         return 0
@@ -148,6 +157,7 @@ cdef class Outbox:
             # Everything up to here is sent, so the socket stands between two messages.
             epilogue = self.epilogues.pop(m, None)
             if epilogue:
+                self._count(epilogue)
                 self.control.append(epilogue)
                 self._next_refresh()
             else:
@@ -156,6 +166,32 @@ cdef class Outbox:
         elif n == 0 and m.state == MEMBER_LIVE:
             n = m.gather(iov, IOV_MAX, room)
         return n
+
+    cdef int _count(self, bytes messages) except -1:
+        """Count whole messages that the session does not know of."""
+        cdef const uint8_t *p = messages
+        cdef const uint8_t *end = p + len(messages)
+        while p < end:
+            if p[18] == MSG_UPDATE:
+                self.updates += 1
+            elif p[18] == MSG_ROUTE_REFRESH:
+                self.markers += 1
+            p += load16(p + 16)
+        return 0
+
+    def take_counts(self):
+        """Return (UPDATEs, BoRRs and EoRRs) sent since the last call, whole ones.
+
+        What was pushed is the session's and counted there.
+        """
+        cdef Member m
+        cdef uint64_t updates = self.updates
+        for m in self.members:
+            updates += m.read_whole()
+        found = updates - self.told_updates, self.markers - self.told_markers
+        self.told_updates = updates
+        self.told_markers = self.markers
+        return found
 
     cdef int _sent(self, uint64_t n, bint is_control) except -1:
         cdef uint64_t left
@@ -237,6 +273,7 @@ cdef class Outbox:
         cdef Member m
         for m in list(self.members):
             m.leave()
+            self.updates += m.read_whole()
         self.members.clear()
         self.current = None
         self.epilogues.clear()
