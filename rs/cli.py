@@ -1,4 +1,4 @@
-"""The command line's frame: `rs run`, `check`, `demo`, `show` and `replay`.
+"""The command line's frame: `rs run`, `check`, `demo`, `show`, `replay`, and what steers a daemon.
 
 In: arguments. Out: exit code 0; 1 for a failure while running; 2 for wrong arguments or a
 configuration that cannot be used. Errors the package raises on purpose are printed without a
@@ -26,6 +26,11 @@ EXIT_USAGE = 2
 ELSEWHERE = {
     "demo": ("rs.demo", "main", "Run a route server with simulated members, on loopback."),
     "show": ("rs.show_cli", "show", "Ask a running daemon about neighbors and routes."),
+    "reload": ("rs.control_cli", "reload", "Have a running daemon read its configuration again."),
+    "reset": ("rs.control_cli", "reset", "End a neighbor's session; it starts again."),
+    "shutdown": ("rs.control_cli", "shutdown", "End a neighbor's session; it stays down."),
+    "enable": ("rs.control_cli", "enable", "Start the session of a neighbor that was shut down."),
+    "refresh": ("rs.control_cli", "refresh", "Ask a neighbor for its routes again."),
     "replay": ("rs.replay_cli", "replay", "Play an MRT file into a BGP speaker."),
 }
 """Commands of other modules: name -> (module, click command in it, one line of help)."""

@@ -127,7 +127,7 @@ class Client:
             self.close()
             raise ApiError(f"{self._place}: {_reason(error)}") from error
         if response.status != http.client.OK:
-            raise ApiError(self._failure(response))
+            raise self._failure(response)
         return response
 
     def _connected(self) -> http.client.HTTPConnection:
@@ -149,14 +149,16 @@ class Client:
             + f"\nIs it running, with [api] in its configuration? --api or {VARIABLE} say where."
         )
 
-    def _failure(self, response: http.client.HTTPResponse) -> str:
+    def _failure(self, response: http.client.HTTPResponse) -> ApiError:
         """Return what a response with an error status says."""
         raw = self._whole(response)
         try:
             answer = orjson.loads(raw)
-            return "\n".join([answer["error"], *answer.get("problems", [])])
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            return f"{self._place}: HTTP {response.status} {response.reason}, not an answer of rs"
+            problems = answer.get("problems", [])
+            return ApiError("\n".join([answer["error"], *problems]), problems)
+        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
+            status = f"HTTP {response.status} {response.reason}"
+            return ApiError(f"{self._place}: {status}, not an answer of rs")
 
     def _decoded(self, response: http.client.HTTPResponse) -> Any:
         raw = self._whole(response)

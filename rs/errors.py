@@ -34,4 +34,11 @@ class MrtError(RsError):
 
 
 class ApiError(RsError):
-    """A request to a running daemon that failed; the message is for the operator."""
+    """A request to a running daemon that failed; the message is for the operator.
+
+    `problems` holds the faults of a configuration that the daemon refused, one line each.
+    """
+
+    def __init__(self, message: str, problems: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.problems = problems or []

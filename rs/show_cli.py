@@ -137,7 +137,7 @@ def print_records(records: Iterable[bytes]) -> None:
 
 # --- commands -----------------------------------------------------------------------------------
 
-_api_option = click.option(
+api_option = click.option(
     "--api",
     metavar="PLACE",
     help=f"Where the daemon is: a socket's path or http://HOST:PORT. Default: {VARIABLE}, else "
@@ -158,11 +158,11 @@ def _command(function: Callable[..., None]) -> click.Command:
 
     command = click.command()(update_wrapper(call, function))
     click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
-    return _api_option(command)
+    return api_option(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@_api_option
+@api_option
 @click.pass_context
 def show(ctx: click.Context, api: str | None) -> None:
     """Ask a running daemon about neighbors and routes."""
