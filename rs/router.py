@@ -109,7 +109,9 @@ class Router:
         self._top_slot = 0
         self._purging: set[int] = set()
         """Slots whose paths of a lost session have not all gone yet."""
-        self._membership_jobs = 0
+        self._membership_due = False
+        """Neighbors have come or gone, and attribute sets do not know of it yet."""
+        self._membership_runs = False
         self.on_wake: Callable[[], None] = lambda: None
         """Called when there is new work for the scheduler; the transport sets it."""
         self.on_commands: Callable[[Peer], None] = lambda _: None
@@ -175,7 +177,16 @@ class Router:
             self._describe(peer, neighbor)
         return peer
 
-    def _describe(self, peer: Peer, neighbor: Neighbor) -> None:
+    def _describe(self, peer: Peer, neighbor: Neighbor, *, again: bool = False) -> None:
+        if again:
+            self.rib.change_peer(peer.slot, neighbor.asn or 0, kind_of(neighbor))
+            self.rib.set_checks(
+                peer.slot,
+                first_as=neighbor.first_as_check,
+                reject_as_set=neighbor.as_set is AsSetRule.REJECT,
+                allow_own_as=neighbor.allow_own_as,
+            )
+            return
         self.rib.add_peer(
             peer.slot,
             neighbor.asn or 0,
@@ -190,6 +201,8 @@ class Router:
         """Tell the compiler of communities who is there."""
         slots: dict[int, list[int]] = {}
         for peer in self.peers.values():
+            if peer.dynamic and not peer.ups:
+                continue  # not described yet: its slot may lie beyond the member sets
             if peer.neighbor.asn and kind_of(peer.neighbor) is PeerKind.RS_CLIENT:
                 slots.setdefault(peer.neighbor.asn, []).append(peer.slot)
         own = {
@@ -201,8 +214,19 @@ class Router:
         self.control.set_peers(slots, sorted(own))
 
     def forget(self, peer: Peer) -> None:
-        """Drop a dynamic peer whose session has ended, when its paths have gone."""
-        if peer.dynamic and self.peers.get(peer.slot) is peer and not peer.established:
+        """Drop a dynamic peer that has lost a connection, if it was its only one."""
+        if not peer.dynamic or peer.retired:
+            return
+        if peer.session.connected_at_all:
+            self.scheduler.add(self._forget_unless_connected(peer))
+            self.on_wake()
+        else:
+            self.retire(peer)
+
+    def _forget_unless_connected(self, peer: Peer) -> Iterator[bool]:
+        # One round first: the session has yet to be told of the loss.
+        yield True
+        if not peer.session.connected_at_all:
             self.retire(peer)
 
     def retire(self, peer: Peer) -> None:
@@ -223,7 +247,9 @@ class Router:
         del self.peers[peer.slot]
         if peer.ups or not peer.dynamic:
             self.rib.remove_peer(peer.slot)
-            yield from self._membership()
+            self.renew_membership()
+            while self._membership_runs:
+                yield False
         self._free_slots.append(peer.slot)
 
     # --- sessions
@@ -232,12 +258,14 @@ class Router:
         """Answer a session that has come up with what its bytes are fed to."""
         now = self.now()
         if peer.dynamic:
-            # Only now the AS number is known, and with it what kind of neighbor it is.
+            # Only now the AS number is known, and with it what kind of neighbor it is. Of two
+            # connections of one neighbor the second may have another one.
             neighbor = self._index.find(peer.address) or peer.neighbor
+            known = peer.ups > 0 and peer.neighbor.asn == agreed.peer_asn
             peer.neighbor = neighbor.instance(peer.address, agreed.peer_asn)
-            if not peer.ups:
-                self._describe(peer, peer.neighbor)
-                self.scheduler.add(self._membership())
+            if not known:
+                self._describe(peer, peer.neighbor, again=peer.ups > 0)
+                self.renew_membership()
         peer.up_since = now
         peer.ups += 1
         peer.conn = conn
@@ -280,14 +308,14 @@ class Router:
 
     def _join(self, peer: Peer, conn: Conn, agreed: Negotiated) -> None:
         """Add a peer to its groups; after attribute sets know of it, so nothing leaks to it."""
-        if self._membership_jobs or (peer.dynamic and peer.ups == 1):
+        if self._membership_runs:
             self.scheduler.add(self._join_later(peer, conn, agreed))
         else:
             self._join_now(peer, conn, agreed)
 
     def _join_later(self, peer: Peer, conn: Conn, agreed: Negotiated) -> Iterator[bool]:
         yield True
-        while self._membership_jobs:
+        while self._membership_runs:
             yield False
         if peer.conn is conn and peer.established:
             self._join_now(peer, conn, agreed)
@@ -384,6 +412,7 @@ class Router:
             self.on_wake()
 
     def _purge_stale(self, peer: Peer, family: Family) -> Iterator[bool]:
+        """Remove what a refresh has not brought again, unless it has begun anew by now."""
         table = self.rib.tables[family]
         at = 1
         # A BoRR in the meantime has removed them itself.
@@ -396,9 +425,12 @@ class Router:
     # --- who is there has changed
 
     def _membership(self) -> Iterator[bool]:
-        """Compile attribute sets anew for the peers there are now; evaluate what that changes."""
-        self._membership_jobs += 1
-        try:
+        """Compile attribute sets anew for the peers there are now; evaluate what that changes.
+
+        Whoever comes or goes meanwhile is dealt with in another round, together.
+        """
+        while self._membership_due:
+            self._membership_due = False
             self._update_directory()
             at, changed = 1, False
             while at:
@@ -407,14 +439,19 @@ class Router:
                 yield True
             if changed:
                 yield from self._reevaluate()
-                while self.exporter.dirty():
+                queued = [table.queued() for table in self.rib.tables]
+                while any(
+                    table.drained < n for table, n in zip(self.rib.tables, queued, strict=True)
+                ):
                     yield False
-        finally:
-            self._membership_jobs -= 1
+        self._membership_runs = False
 
     def renew_membership(self) -> None:
         """Have attribute sets compiled anew because neighbors have come or gone."""
-        self.scheduler.add(self._membership())
+        self._membership_due = True
+        if not self._membership_runs:
+            self._membership_runs = True
+            self.scheduler.add(self._membership())
 
     def _reevaluate(self, *, rank: bool = False) -> Iterator[bool]:
         for table in self.rib.tables:
@@ -449,7 +486,7 @@ class Router:
         communities = settings.control_communities and settings.is_route_server
         if communities != self.control.communities:
             self.control.communities = communities
-            self.scheduler.add(self._membership())
+            self.renew_membership()
         self.scheduler.add(self._reevaluate(rank=True))
 
     def recheck(self, peer: Peer) -> None:

@@ -156,6 +156,11 @@ class Session:
         """Started, and not stopped since."""
         return self._enabled
 
+    @property
+    def connected_at_all(self) -> bool:
+        """Whether it has a TCP connection, in whatever state, or keeps one waiting."""
+        return bool(self._machines) or self._parked is not None
+
     def reconfigure(self, config: SessionConfig) -> None:
         """Use another configuration from the next connection on; timers that run are kept."""
         self.config = config

@@ -436,12 +436,18 @@ class Lab:
 
     def up(self, speaker: Speaker, *, extra: bytes = b"") -> Speaker:
         """Connect and bring the session up; `extra` comes in the same read as the KEEPALIVE."""
-        conn = self.connect(speaker)
+        self.connect(speaker)
         self.now += 2.0  # past the pause for those who fail again and again
-        peer = speaker.peer
+        assert speaker.peer is not None
+        speaker.peer.session.handle_timer(self.now)
+        self.after(speaker.peer)
+        return self.open(speaker, extra=extra)
+
+    def open(self, speaker: Speaker, *, extra: bytes = b"") -> Speaker:
+        """Let a speaker that has connected say its part, until the session is up."""
+        conn, peer = speaker.conn, speaker.peer
+        assert conn is not None
         assert peer is not None
-        peer.session.handle_timer(self.now)
-        self.after(peer)
         peer.session.receive(conn, speaker.open_message(), self.now)
         self.after(peer)
         peer.session.receive(conn, KEEPALIVE + extra, self.now)
@@ -835,7 +841,7 @@ class Engine:
     def intern(self, family: Family = V4, **changes: Any) -> int:
         """Return a new reference to an attribute set; the caller drops it."""
         hop = "192.0.2.1" if family is V4 else "2001:db8:1::1"
-        attrs = {"origin": 0, "as_path": ((SEQ, (65001,)),), "next_hop": hop, **changes}
+        attrs = {"origin": 0, "as_path": ((SEQ, (64496,)),), "next_hop": hop, **changes}
         return int(
             self.attrs.intern_attrs({k: v for k, v in attrs.items() if v is not None}, family)
         )

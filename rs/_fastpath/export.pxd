@@ -34,4 +34,5 @@ cdef class Exporter:
     cdef readonly list views            # by family: list of View
     cdef uint32_t *vacant           # prefixes without paths met in this slice
     cdef uint32_t vacant_cap
+    cdef uint32_t turn              # 1: IPv4 first
     cdef readonly uint64_t evaluated

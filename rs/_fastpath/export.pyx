@@ -203,7 +203,9 @@ cdef class Exporter:
         cdef list views
         cdef uint32_t h, done = 0, n_vacant, i, _i, batch
         cdef uint32_t *p
-        for table in self.rib.tables:
+        # Families take turns in going first, so that none has to wait for the other to be done.
+        self.turn ^= 1
+        for table in (self.rib.tables if self.turn else reversed(self.rib.tables)):
             batch = table.dirty_count()
             if batch > n - done:
                 batch = n - done
@@ -234,6 +236,7 @@ cdef class Exporter:
             for i in range(n_vacant):
                 table.vacate(self.vacant[i])
             done += batch
+            table.drained += batch
         self.evaluated += done
         return done
 

@@ -85,6 +85,7 @@ cdef class Table:
     cdef uint32_t dirty_cap
     cdef uint32_t dirty_head
     cdef uint32_t dirty_tail
+    cdef readonly uint64_t drained  # prefixes ever taken from the queue
     cdef readonly uint32_t usable   # prefixes with a path in use
     cdef uint32_t holders           # members that keep track of prefixes by handle (group.pyx)
     cdef uint32_t *zombies          # prefixes without paths that holders may still refer to

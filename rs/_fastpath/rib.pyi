@@ -17,6 +17,9 @@ class Table:
     @property
     def trie(self) -> Trie: ...
     @property
+    def drained(self) -> int:
+        """Prefixes ever taken from the queue."""
+    @property
     def usable(self) -> int:
         """Prefixes with a path in use."""
     @property
@@ -24,6 +27,8 @@ class Table:
         """Updates and withdrawals that changed something."""
     def stats(self) -> dict[str, int]:
         """Return counts and octets: prefixes, paths, usable prefixes, queue, memory."""
+    def queued(self) -> int:
+        """Return what `drained` will be when all that is dirty now has been evaluated."""
     def handle(self, addr: bytes, plen: int) -> int:
         """Return the handle of exactly this prefix, or 0."""
     def paths_of(self, h: int) -> list[tuple[int, int, int, int, int, int]]:
@@ -93,6 +98,8 @@ class Rib:
         self, slot: int, *, first_as: bool, reject_as_set: bool, allow_own_as: int
     ) -> None:
         """Change what import checks of a peer; the caller has its paths checked again."""
+    def change_peer(self, slot: int, asn: int, kind: int) -> None:
+        """Give a slot's peer another AS number and kind: those of its new session."""
     def start_refresh(self, slot: int, family: int) -> None:
         """Begin a refresh as a BoRR does (RFC 7313 4)."""
     def end_refresh(self, slot: int, family: int) -> bool:

@@ -441,6 +441,10 @@ cdef class Table:
                      + <uint64_t>self.paths.top * sizeof(path_t),
         }
 
+    def queued(self):
+        """Return what `drained` will be when all that is dirty now has been evaluated."""
+        return self.drained + self.dirty_count()
+
     def handle(self, bytes addr, uint32_t plen):
         """Return the handle of exactly this prefix, or 0."""
         return self.trie.get(addr, plen)
@@ -691,6 +695,11 @@ cdef class Rib:
         p.first_as = first_as
         p.reject_as_set = reject_as_set
         p.allow_own_as = min(allow_own_as, 254)
+
+    def change_peer(self, uint32_t slot, uint32_t asn, uint32_t kind):
+        """Give a slot's peer another AS number and kind: those of its new session."""
+        self.peers[slot].asn = asn
+        self.peers[slot].kind = kind
 
     def set_checks(self, uint32_t slot, *, bint first_as, bint reject_as_set, uint32_t allow_own_as):
         """Change what import checks of a peer; the caller has its paths checked again."""
