@@ -239,8 +239,9 @@ class Speaker:
 
     def _update(self, body: bytes) -> None:
         result = decode_update(body, self.receiving())
-        assert result.outcome is Outcome.OK, f"{self.address}: {result} in {body.hex()}"
-        assert result.discarded == 0, f"{self.address}: {result} in {body.hex()}"
+        told = f"{self.address}: {result} in {len(body)} octets: {body[:500].hex()}"
+        assert result.outcome is Outcome.OK, told
+        assert result.discarded == 0, told
         if result.eor is not None:
             self._note("eor", result.eor)
         for family, prefix, _ in result.withdrawn:
@@ -347,7 +348,7 @@ def message_len(prefix: str, attrs: Attrs, *, as4: bool) -> int:
     classic = codec.family_of(prefix) is V4 and ":" not in attrs["next_hop"]
     parts = codec.encode_attributes(attrs, as4=as4, next_hop=classic)
     n = HEADER_LEN + 4 + sum(map(len, parts.values())) + len(codec.encode_nlri([prefix]))
-    return n if classic else n + 4 + 5 + len(codec.encode_next_hop(attrs))
+    return n if classic else n + 3 + 5 + len(codec.encode_next_hop(attrs))
 
 
 def deliverable(speaker: Speaker, prefix: str, attrs: Attrs) -> bool:
@@ -879,10 +880,10 @@ class Engine:
         member.leave()
         self.groups.left(member)
 
-    def flush(self) -> None:
+    def flush(self, step: int = 1000) -> None:
         """Evaluate what is dirty and finish every walk; nobody reads."""
         while self.exporter.dirty():
-            self.exporter.step(1000)
+            self.exporter.step(step)
         for group in self.all_groups():
             while group.walkers and group.walk_ready():
                 self.exporter.walk(1000)

@@ -95,7 +95,8 @@ cdef class Encoder:
         cdef uint32_t attrs_len = s.wire_len
         cdef nexthop_t *hop = self.attrs.hop(attrs_h)
         cdef bint classic = self.e.family == FAM_IPV4 and s.flags & AS_HAS_NEXT_HOP
-        cdef uint32_t i = 0, fixed, room, need
+        cdef uint32_t i = 0, fixed, room, need, head
+        cdef bint tight
         cdef uint8_t *m
         cdef uint8_t *o
         cdef uint8_t *nlri
@@ -106,12 +107,21 @@ cdef class Encoder:
             fixed = HEADER_LEN + 4 + attrs_len
         else:
             fixed = HEADER_LEN + 4 + attrs_len + 4 + 5 + hop.len
-        if (fixed + 21 > self.e.max_len
-                or (self.e.family == FAM_IPV4 and not classic and not self.e.ext_next_hop
-                    and hop.len != 4)):
+        if (self.e.family == FAM_IPV4 and not classic and not self.e.ext_next_hop
+                and hop.len != 4):
             self.too_long += n
             return self.withdraw(log, set_h, prefixes, ids, n)
+        # Extended Length always, so that the header has one size; where every octet counts, not.
+        tight = fixed + 21 > self.e.max_len
+        head = 3 if tight else 4
+        if tight and not classic:
+            fixed -= 1
         while i < n:
+            if tight and fixed + nlri_len(self.trie, prefixes[i], self.e.addpath) > self.e.max_len:
+                self.too_long += 1
+                self.withdraw(log, set_h, prefixes + i, ids + i, 1)
+                i += 1
+                continue
             # Reserved by what can be needed, so that small changes do not open a chunk each.
             need = fixed + (n - i) * 21
             if need > self.e.max_len:
@@ -129,15 +139,15 @@ cdef class Encoder:
                     room = need - <uint32_t>(o - m)
                     i += 1
             else:
-                # Extended Length always, so that the header has one size.
                 nlri = o + 4
-                nlri[0] = AFLAG_OPTIONAL | AFLAG_EXT_LEN
+                nlri[0] = AFLAG_OPTIONAL if tight else AFLAG_OPTIONAL | AFLAG_EXT_LEN
                 nlri[1] = ATTR_MP_REACH
-                store16(nlri + 4, 1 if self.e.family == FAM_IPV4 else 2)
-                nlri[6] = 1
-                nlri[7] = hop.len
-                memcpy(nlri + 8, hop.addr, hop.len)
-                o = nlri + 8 + hop.len
+                o = nlri + head
+                store16(o, 1 if self.e.family == FAM_IPV4 else 2)
+                o[2] = 1
+                o[3] = hop.len
+                memcpy(o + 4, hop.addr, hop.len)
+                o += 4 + hop.len
                 o[0] = 0
                 o += 1
                 room = need - fixed
@@ -145,7 +155,10 @@ cdef class Encoder:
                     room -= nlri_len(self.trie, prefixes[i], self.e.addpath)
                     o += put_nlri(o, self.trie, prefixes[i], self.e.addpath, ids[i])
                     i += 1
-                store16(nlri + 2, <uint32_t>(o - nlri - 4))
+                if tight:
+                    nlri[2] = <uint8_t>(o - nlri - 3)
+                else:
+                    store16(nlri + 2, <uint32_t>(o - nlri - 4))
                 memcpy(o, attrs, attrs_len)
                 o += attrs_len
                 store16(m + HEADER_LEN + 2, <uint32_t>(o - m) - HEADER_LEN - 4)
@@ -270,12 +283,26 @@ cdef bint big_path(const uint8_t *v, uint32_t n) noexcept nogil:
     return False
 
 
+cdef inline uint8_t *put_head(uint8_t *o, uint32_t flags, uint32_t type_, uint32_t n) noexcept nogil:
+    """Write an attribute header for `n` octets of value; Extended Length only above 255."""
+    o[1] = <uint8_t>type_
+    if n > 255:
+        o[0] = <uint8_t>(flags | AFLAG_EXT_LEN)
+        store16(o + 2, n)
+        return o + 4
+    o[0] = <uint8_t>flags
+    o[2] = <uint8_t>n
+    return o + 3
+
+
 cdef uint8_t *short_path(uint8_t *o, const uint8_t *v, uint32_t n) noexcept nogil:
     cdef const uint8_t *end = v + n
-    cdef uint32_t i, count, asn
-    cdef uint8_t *head = o
-    cdef uint8_t *value = o + 4
-    o = value
+    cdef const uint8_t *p = v
+    cdef uint32_t i, count, asn, size = 0
+    while p < end:
+        size += 2 + 2 * <uint32_t>p[1]
+        p += 2 + 4 * <uint32_t>p[1]
+    o = put_head(o, AFLAG_TRANSITIVE, ATTR_AS_PATH, size)
     while v < end:
         count = v[1]
         o[0] = v[0]
@@ -286,32 +313,29 @@ cdef uint8_t *short_path(uint8_t *o, const uint8_t *v, uint32_t n) noexcept nogi
             store16(o, asn if asn <= 0xFFFF else AS_TRANS)
             o += 2
         v += 2 + 4 * count
-    head[0] = AFLAG_TRANSITIVE | AFLAG_EXT_LEN
-    head[1] = ATTR_AS_PATH
-    store16(head + 2, <uint32_t>(o - value))
     return o
 
 
 cdef uint8_t *put_as4(uint8_t *o, const uint8_t *v, uint32_t n,
                       const uint8_t *aggregator) noexcept nogil:
+    """Write AS4_PATH, unless confederation segments were all there was, and AS4_AGGREGATOR."""
     cdef const uint8_t *end = v + n
-    cdef uint8_t *head = o
-    cdef uint32_t size
-    if v != NULL:
-        o += 4
+    cdef const uint8_t *p = v
+    cdef uint32_t size = 0
+    while p < end:
+        if p[0] < SEG_CONFED_SEQUENCE:
+            size += 2 + 4 * <uint32_t>p[1]
+        p += 2 + 4 * <uint32_t>p[1]
+    if size:
+        o = put_head(o, AFLAG_OPTIONAL | AFLAG_TRANSITIVE, ATTR_AS4_PATH, size)
         while v < end:
             size = 2 + 4 * <uint32_t>v[1]
             if v[0] < SEG_CONFED_SEQUENCE:
                 memcpy(o, v, size)
                 o += size
             v += size
-        head[0] = AFLAG_OPTIONAL | AFLAG_TRANSITIVE | AFLAG_EXT_LEN
-        head[1] = ATTR_AS4_PATH
-        store16(head + 2, <uint32_t>(o - head) - 4)
     if aggregator != NULL:
-        o[0] = AFLAG_OPTIONAL | AFLAG_TRANSITIVE
-        o[1] = ATTR_AS4_AGGREGATOR
-        o[2] = 8
-        memcpy(o + 3, aggregator, 8)
-        o += 11
+        o = put_head(o, AFLAG_OPTIONAL | AFLAG_TRANSITIVE, ATTR_AS4_AGGREGATOR, 8)
+        memcpy(o, aggregator, 8)
+        o += 8
     return o

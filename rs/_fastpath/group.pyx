@@ -27,7 +27,7 @@ from rs._fastpath.encode cimport Encoder
 from rs._fastpath.log cimport Log, chunk_t, cursor_t
 from rs._fastpath.sets cimport SET_ALL
 from rs._fastpath.stamp cimport check_abi
-from rs._fastpath.types cimport ATTR_MP_REACH, HEADER_LEN
+from rs._fastpath.types cimport AFLAG_EXT_LEN, ATTR_MP_REACH, ATTR_MP_UNREACH, HEADER_LEN
 from rs._fastpath.wire cimport load16
 
 check_abi(__name__)
@@ -265,10 +265,14 @@ cdef class Member:
         n = load16(p)
         a = p + 2
         self._note_span(a + n, <uint32_t>(end - a - n), False)
-        if n and a[1] == ATTR_MP_REACH:
-            self._note_span(a + 9 + a[7], load16(a + 2) - 5 - a[7], False)
-        elif n and a[1] == ATTR_MP_REACH + 1:
-            self._note_span(a + 7, load16(a + 2) - 3, True)
+        if n == 0 or (a[1] != ATTR_MP_REACH and a[1] != ATTR_MP_UNREACH):
+            return 0
+        n = load16(a + 2) if a[0] & AFLAG_EXT_LEN else a[2]
+        p = a + (4 if a[0] & AFLAG_EXT_LEN else 3)
+        if a[1] == ATTR_MP_REACH:
+            self._note_span(p + 5 + p[3], n - 5 - p[3], False)
+        else:
+            self._note_span(p + 3, n - 3, True)
         return 0
 
     cdef int _note_span(self, const uint8_t *p, uint32_t n, bint withdrawn) except -1:
