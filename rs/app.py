@@ -11,6 +11,7 @@ import contextlib
 import gc
 import json
 import logging
+import resource
 import signal
 import sys
 import time
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from rs.config import Api, Config
 
+SPARE_FILES = 256
+"""Descriptors beside those of sessions: listening sockets, the API and its clients, files."""
 SHUTDOWN_TIME = 2.0
 """Seconds that sessions get to take their NOTIFICATION."""
 
@@ -60,6 +63,20 @@ def set_up_logging(level: str, *, as_json: bool) -> None:
             logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
         )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def raise_file_limit(neighbors: int) -> None:
+    """Use as many descriptors as the system lets us: each session is one, each collision two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < 2 * neighbors + SPARE_FILES:
+        log.warning(
+            "%d open files are allowed, and %d neighbors may need %d; raise LimitNOFILE or ulimit -n",
+            hard,
+            neighbors,
+            2 * neighbors + SPARE_FILES,
+        )
 
 
 class Daemon:
@@ -173,4 +190,5 @@ def run(path: Path, *, log_level: str = "info", log_json: bool = False) -> None:
     set_up_logging(log_level, as_json=log_json)
     for warning in config.warnings:
         log.warning("%s", warning)
+    raise_file_limit(len(config.neighbors))
     uvloop.run(_main(config))

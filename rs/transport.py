@@ -46,6 +46,8 @@ SEND_BATCH = 32
 """Sockets written to between two looks at the clock."""
 ACCEPT_BUDGET = 0.004
 """Seconds of accepting; a new session takes about 0.2 ms."""
+ACCEPT_PAUSE = 1.0
+"""Seconds without accepting after the system refused a connection."""
 LINGER = 1.0
 """Seconds that a closed connection is read on, so that our NOTIFICATION is not lost to a reset."""
 HOUSEKEEPING = 1.0
@@ -212,8 +214,10 @@ class Transport:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                # Out of descriptors: the connection stays in the backlog.
+                # Out of descriptors, most likely: what waits stays in the backlog for a while.
                 log.error("accept on %s: %s", listener.getsockname()[:2], error.strerror)
+                self.loop.remove_reader(listener.fileno())
+                self.loop.call_later(ACCEPT_PAUSE, self._accept_again, listener)
                 return
             host = address[0].partition("%")[0]
             peer, why = self.router.accept(host)
@@ -229,6 +233,10 @@ class Transport:
             conn = self._adopt(peer, sock)
             if conn is not None:
                 self._opened(conn, outbound=False)
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            self.loop.add_reader(listener.fileno(), self._on_accept, listener)
 
     def _adopt(self, peer: Peer, sock: socket.socket) -> Connection | None:
         try:
