@@ -72,7 +72,7 @@ def raise_file_limit(neighbors: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard != resource.RLIM_INFINITY and hard < 2 * neighbors + SPARE_FILES:
         log.warning(
-            "%d open files are allowed, and %d neighbors may need %d; raise LimitNOFILE or ulimit -n",
+            "%d open files are allowed, and %d neighbors may need %d: raise LimitNOFILE, ulimit -n",
             hard,
             neighbors,
             2 * neighbors + SPARE_FILES,
