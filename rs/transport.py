@@ -315,7 +315,7 @@ class Transport:
         self.loop.remove_writer(conn.fd)
         conn.outbox.close()
         conn.sock.close()
-        if conn.peer.dynamic:
+        if conn.peer.dynamic and all(c.peer is not conn.peer for c in self._connections):
             self.router.forget(conn.peer)
 
     def _close(self, conn: Connection) -> None:
@@ -421,8 +421,6 @@ class Transport:
                 log.info("%s: %s", peer.address, ", ".join(f.label for f in agreed.families))
             case Down():
                 self.router.on_down(peer)
-                if peer.dynamic:
-                    self.router.forget(peer)
             case RefreshReceived(family, subtype):
                 self.router.on_refresh(peer, family, subtype)
             case Log(level, text):
