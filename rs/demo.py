@@ -231,13 +231,15 @@ def _interruptible() -> Iterator[None]:
 
 def _watch(demo: Demo, seconds: float, *, plain: bool) -> None:
     """Show the demo until its time is over or somebody has seen enough."""
-    deadline = time.monotonic() + seconds if seconds else float("inf")
+    deadline = float("inf")
     due = time.monotonic()
     console = Console()
     live = None if plain else Live(console=console, screen=True, auto_refresh=False)
     with live or contextlib.nullcontext():
         while due < deadline:
             demo.look()
+            if seconds and deadline == float("inf") and demo.figures.report.members:
+                deadline = time.monotonic() + seconds
             if live is None:
                 click.echo(demo_view.line(demo.figures))
             else:
@@ -268,7 +270,12 @@ def _watch(demo: Demo, seconds: float, *, plain: bool) -> None:
     show_default=True,
     help="Routes that change each second once all are there.",
 )
-@click.option("--seconds", type=click.FloatRange(0), default=0, help="End after so long; 0: never.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0),
+    default=0,
+    help="End so long after the first session; 0: never.",
+)
 @click.option("--seed", default=1, show_default=True, help="Another seed is another table.")
 @click.option("--plain", is_flag=True, help="A line a second, even on a terminal.")
 @click.option(

@@ -112,6 +112,7 @@ class Members:
         client.churn(batch, per_second, 1 << 62)
         while client.churn_result()["sent"] < len(batch):
             if self._stopping.is_set():
+                self._changes += client.churn_result()["sent"]
                 return
             client.run(CHURN, SLICE)
             self._report("churn")
@@ -150,13 +151,14 @@ class Members:
 
     def _report(self, phase: str) -> None:
         client = self._client
+        underway = client.churn_result()["sent"] if phase == "churn" else 0
         seen = [client.member(m) for m in range(client.members_total)]
         keys = ("state", "error", "announced", "withdrawn", "missing", "surplus", "exact")
         self._say(
             phase=phase,
             now=client.now() / 1e9,
             load_s=self._load_s,
-            changes=self._changes,
+            changes=self._changes + underway,
             latency=self._latency,
             members=[{key: m[key] for key in keys} for m in seen],
         )

@@ -136,6 +136,11 @@ def megabytes(octets: int) -> str:
     return f"{octets / 1e6:.0f} MB"
 
 
+def duration(seconds: float) -> str:
+    """Return a duration in milliseconds if it is short, else in seconds."""
+    return f"{seconds * 1e3:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
 def milliseconds(ns: int) -> str:
     """Return nanoseconds in milliseconds."""
     return f"{ns / 1e6:.2f} ms"
@@ -161,7 +166,7 @@ def line(figures: Figures) -> str:
         f"held {report.held:,}/{report.due:,}",
     ]
     if report.load_s is not None:
-        parts.append(f"loaded in {report.load_s:.2f} s")
+        parts.append(f"loaded in {duration(report.load_s)}")
     if report.latency.get("receipts"):
         parts.append(f"change p99 {milliseconds(report.latency['p99_ns'])}")
     parts += [f"rss {megabytes(figures.rss)}", f"cpu {figures.cpu_share:.0%}"]
@@ -177,7 +182,7 @@ def summary(figures: Figures) -> list[str]:
     if report.load_s is not None:
         out.append(
             f"initial load: {report.offered:,} routes in, {report.due:,} out, until every member "
-            f"had exactly what it was due: {report.load_s:.2f} s"
+            f"had exactly what it was due: {duration(report.load_s)}"
         )
     if report.changes:
         out.append(
@@ -264,7 +269,7 @@ def _traffic(figures: Figures) -> RenderableType:
     latency = report.latency
     load: RenderableType = "-"
     if report.load_s is not None:
-        load = Text(f"{report.load_s:.2f} s", "bold green")
+        load = Text(duration(report.load_s), "bold green")
     elif report.due:
         load = ProgressBar(report.due, report.held, width=24)
     change = "-"

@@ -99,9 +99,7 @@ def test_transit_free_networks_behind_a_member_but_not_the_member_itself(bed):
 
 def test_never_via_route_servers(bed):
     bed.filter.never_via = AsnSet([5])
-    assert bed.verdict("198.51.100.0/24", (PEER, 5)) == (
-        RejectReason.FILTER_NEVER_VIA_ROUTE_SERVER
-    )
+    assert bed.verdict("198.51.100.0/24", (PEER, 5)) == (RejectReason.FILTER_NEVER_VIA_ROUTE_SERVER)
 
 
 def test_number_of_communities_of_all_kinds(bed):

@@ -29,10 +29,10 @@ cdef class AdjOut:
     cdef uint32_t cap
     cdef readonly bint addpath      # RFC 7911: a member may have several paths of a prefix
     cdef readonly uint32_t max_paths    # of these at most so many, 0 = all
-    cdef blob_t lists               # entry_t[n] of prefixes with several; with addpath of all, and ids
+    cdef blob_t lists               # entry_t[n] of prefixes with several; with addpath also ids
     cdef uint32_t *set_count        # prefixes and entries by member set, for counting by member
     cdef uint32_t set_cap
-    cdef readonly uint32_t prefixes # prefixes that somebody has
+    cdef readonly uint32_t prefixes  # prefixes that somebody has
     cdef uint32_t filled            # first walk: handles up to here have been evaluated
     cdef entry_t *fresh             # result of evaluate(): sets owned, attributes borrowed
     cdef uint32_t n_fresh

@@ -90,6 +90,7 @@ cdef class Encoder:
         Where the attributes leave no room for a prefix in a message of this size, or need a next
         hop form that these peers do not know, the prefixes are withdrawn instead (RFC 8654 4).
         """
+        cdef Trie trie = self.trie
         cdef attrset_t *s = self.attrs.at(attrs_h)
         cdef const uint8_t *attrs = self.attrs.wire(attrs_h)
         cdef uint32_t attrs_len = s.wire_len
@@ -134,8 +135,8 @@ cdef class Encoder:
                 memcpy(o + 4, attrs, attrs_len)
                 o += 4 + attrs_len
                 room = need - fixed
-                while i < n and room >= nlri_len(self.trie, prefixes[i], self.e.addpath):
-                    o += put_nlri(o, self.trie, prefixes[i], self.e.addpath, ids[i])
+                while i < n and room >= nlri_len(trie, prefixes[i], self.e.addpath):
+                    o += put_nlri(o, trie, prefixes[i], self.e.addpath, ids[i])
                     room = need - <uint32_t>(o - m)
                     i += 1
             else:
@@ -151,9 +152,9 @@ cdef class Encoder:
                 o[0] = 0
                 o += 1
                 room = need - fixed
-                while i < n and room >= nlri_len(self.trie, prefixes[i], self.e.addpath):
-                    room -= nlri_len(self.trie, prefixes[i], self.e.addpath)
-                    o += put_nlri(o, self.trie, prefixes[i], self.e.addpath, ids[i])
+                while i < n and room >= nlri_len(trie, prefixes[i], self.e.addpath):
+                    room -= nlri_len(trie, prefixes[i], self.e.addpath)
+                    o += put_nlri(o, trie, prefixes[i], self.e.addpath, ids[i])
                     i += 1
                 if tight:
                     nlri[2] = <uint8_t>(o - nlri - 3)

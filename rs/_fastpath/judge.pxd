@@ -63,7 +63,7 @@ cdef class Universe:
 
     cdef int build(self, const uint8_t *p) except -1
     cdef int new_holding(self, holding_t *h) except -1
-    cdef void free_holding(self, holding_t *h) noexcept
+    cdef void free_holding(self, holding_t *h) noexcept nogil
     cdef int load_bits(self, bytes given, uint64_t **out) except -1
     cdef int load_next_hops(self, holding_t *h, bytes due) except -1
     cdef void forget(self, holding_t *h) noexcept nogil

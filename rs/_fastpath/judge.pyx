@@ -244,7 +244,7 @@ cdef class Universe:
             raise MemoryError
         return 0
 
-    cdef void free_holding(self, holding_t *h) noexcept:
+    cdef void free_holding(self, holding_t *h) noexcept nogil:
         free(h.have)
         free(h.due)
         free(h.own)

@@ -41,7 +41,7 @@ cdef class Log:
     cdef chunk_t *tail
     cdef chunk_t *spare             # one emptied chunk, for reuse
     cdef readonly uint64_t end      # octets ever logged
-    cdef readonly uint64_t messages # messages ever logged
+    cdef readonly uint64_t messages  # messages ever logged
     cdef readonly uint32_t held     # octets of payload capacity in chunks
 
     cdef uint8_t *reserve(self, uint32_t n) except NULL

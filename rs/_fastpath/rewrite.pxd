@@ -40,4 +40,4 @@ cdef class Program:
     cdef uint32_t cluster_id            # host order
     cdef uint8_t next_hop[16]           # next hop self, where next_hop_len is not 0
     cdef uint8_t next_hop_len
-    cdef readonly bint honor_well_known # NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED are obeyed
+    cdef readonly bint honor_well_known  # NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED are obeyed

@@ -490,13 +490,13 @@ cdef class Trie:
         return {
             "prefixes": self.count,
             "nodes": self.nodes.live,
-            "bytes": <uint64_t>self.top * (self.width + 1)
-                     + <uint64_t>self.nodes.top * sizeof(node_t) + <uint64_t>self.words_top * 4,
+            "bytes": (<uint64_t>self.top * (self.width + 1) + <uint64_t>self.words_top * 4
+                      + <uint64_t>self.nodes.top * sizeof(node_t)),
         }
 
     def _check(self, bytes addr, uint32_t plen):
         if len(addr) != <Py_ssize_t>self.width or plen > self.width * 8:
-            raise ValueError(f"a prefix here has {self.width} octets, at most {self.width * 8} bits")
+            raise ValueError(f"a prefix has {self.width} octets, at most {self.width * 8} bits")
 
 
 cdef struct walk_t:

@@ -1,0 +1,31 @@
+"""Settings for all tests.
+
+With RS_REQUIRE_PEERS=1 in the environment, as in CI, nothing may be skipped: a test that would be
+is a failure. Only the routing data beside the repository are not CI's to bring.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.mrtfiles import DATA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STRICT = os.environ.get("RS_REQUIRE_PEERS", "") not in {"", "0"}
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if not STRICT or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if str(DATA) not in reason or DATA.exists():
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: nothing may be skipped here, and yet: {reason}"
