@@ -284,6 +284,7 @@ class RejectReason(IntEnum):
     FILTER_RPKI_INVALID = 78
     FILTER_NEVER_VIA_ROUTE_SERVER = 79
     FILTER_COMMUNITIES = 80
+    FILTER_MAX_PREFIX = 81
 
 
 class Decided(IntEnum):

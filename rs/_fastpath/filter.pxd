@@ -23,6 +23,7 @@ cdef enum:
     FILTER_RPKI_INVALID = 78
     FILTER_NEVER_VIA_ROUTE_SERVER = 79
     FILTER_COMMUNITIES = 80
+    FILTER_MAX_PREFIX = 81      # beyond the limit of a peer whose further prefixes are blocked
 
 # What import has found out about a path; kept in the upper bits of path_t.flags.
 cdef enum:

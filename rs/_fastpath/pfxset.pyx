@@ -185,6 +185,13 @@ cdef class PrefixSet:
         prefix_load(raw, plen, addr, width)
         self.put(0 if width == 4 else 1, addr, plen, ge, le)
 
+    def fit(self):
+        """Give back the room that was for growing; call when a set is complete."""
+        if self.cap4 > self.n4 + (self.n4 >> 2) + 2:
+            self._grow4(self.n4 + (self.n4 >> 2) + 2)
+        if self.cap6 > self.n6 + (self.n6 >> 2) + 2:
+            self._grow6(self.n6 + (self.n6 >> 2) + 2)
+
     def contains(self, str prefix, bint longer=False):
         """Whether a prefix is on the list; `longer`: or below one that is."""
         cdef uint8_t raw[16]

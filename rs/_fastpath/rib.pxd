@@ -60,6 +60,9 @@ cdef struct peer_t:
     uint8_t allow_own_as        # how often our own AS may stand in AS_PATH
     uint8_t generation[2]       # by family: PATH_GENERATION or 0; turned when a refresh begins
     uint8_t refresh[2]          # by family: REFRESH_*
+    uint8_t limit_accepted      # limit counts accepted paths, not all received
+    uint32_t limit[2]           # paths beyond are kept rejected, by family; 0 = no limit
+    uint32_t blocked[2]         # paths rejected for that reason
     uint32_t received[2]        # paths in the Adj-RIB-In, by family
     uint32_t rejected[2]        # of these, rejected
     uint32_t by_reason[96]      # rejected paths by RejectReason, N_REASONS

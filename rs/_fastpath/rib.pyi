@@ -4,6 +4,7 @@ from typing import Self, final
 
 from rs._fastpath.attrs import AttrTable
 from rs._fastpath.control import Control
+from rs._fastpath.filter import Filter
 from rs._fastpath.sets import MemberSets
 from rs._fastpath.trie import Trie
 
@@ -52,6 +53,13 @@ class Table:
 
         Nobody has to send anything again (RFC 9324). Returns where to go on, 0 at the end.
         """
+    def recheck_below(
+        self, addr: bytes, plen: int, after: tuple[bytes, int] | None = None
+    ) -> tuple[bytes, int] | None:
+        """Check the paths of all peers again in up to 256 prefixes at or below a prefix.
+
+        Begins after the key `after`. Returns the key to go on after, None at the end.
+        """
     def mark_all(self, pos: int, n: int, rank: bool = True) -> int:
         """Queue `n` prefixes from handle `pos` for evaluation; return where to go on or 0."""
 
@@ -98,6 +106,13 @@ class Rib:
         self, slot: int, *, first_as: bool, reject_as_set: bool, allow_own_as: int
     ) -> None:
         """Change what import checks of a peer; the caller has its paths checked again."""
+    def set_filter(self, slot: int, f: Filter | None) -> None:
+        """Use a filter for a peer's paths from now on; the caller has them checked again."""
+    def set_limit(self, slot: int, family: int, limit: int, accepted: bool = False) -> None:
+        """Keep a peer's further paths rejected once it has `limit`, 0 for any number.
+
+        Counted are accepted paths, or all.
+        """
     def change_peer(self, slot: int, asn: int, kind: int) -> None:
         """Give a slot's peer another AS number and kind: those of its new session."""
     def start_refresh(self, slot: int, family: int) -> None:

@@ -20,7 +20,7 @@ from rs._fastpath.arena cimport slab_alloc, slab_at, slab_free_all, slab_init, s
 from rs._fastpath.attrs cimport AttrTable
 from rs._fastpath.control cimport Control
 from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare
-from rs._fastpath.filter cimport Filter
+from rs._fastpath.filter cimport FILTER_MAX_PREFIX, Filter
 from rs._fastpath.sets cimport MemberSets
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.trie cimport Trie
@@ -51,6 +51,28 @@ cdef enum:
 
     UNREACHABLE = 0xFFFFFFFF
     STACK_CANDIDATES = 64
+    BELOW_STEP = 256        # prefixes of one recheck_below
+
+
+cdef inline void note_reject(peer_t *peer, uint32_t family, uint32_t reason,
+                             int by) noexcept nogil:
+    """Count a rejected path in, or with `by` -1 out."""
+    peer.rejected[family] += <uint32_t>by
+    peer.by_reason[reason] += <uint32_t>by
+    if reason == FILTER_MAX_PREFIX:
+        peer.blocked[family] += <uint32_t>by
+
+
+cdef inline bint is_full(const peer_t *peer, uint32_t family, uint32_t was) noexcept nogil:
+    """Whether the limit leaves no room for a path to be used; `was` is why it is not used now, 0
+    for a new one."""
+    if peer.limit[family] == 0:
+        return False
+    if peer.limit_accepted:
+        return peer.received[family] - peer.rejected[family] >= peer.limit[family]
+    if was and was != FILTER_MAX_PREFIX:
+        return False            # counted already
+    return peer.received[family] - peer.blocked[family] >= peer.limit[family]
 
 
 cdef class Table:
@@ -140,6 +162,8 @@ cdef class Table:
             p_h = p.next_h
         if p_h:
             was = p.flags & PATH_REJECTED
+            if was and not reason and is_full(peer, self.family, p.reason):
+                reason = FILTER_MAX_PREFIX
             if p.attrs_h == attrs_h and (p.reason == reason if was else not reason):
                 p.flags = <uint8_t>((p.flags & (PATH_REJECTED | PATH_NOT_USABLE)) 
                                     | peer.generation[self.family]
@@ -150,15 +174,13 @@ cdef class Table:
             p.attrs_h = attrs_h
             p.ticks = ticks
             if was:
-                peer.rejected[self.family] -= 1
-                peer.by_reason[p.reason] -= 1
+                note_reject(peer, self.family, p.reason, -1)
             p.flags = <uint8_t>(peer.generation[self.family] | (state << PATH_STATE_SHIFT))
             p.reason = 0
             if reason:
                 p.flags |= PATH_REJECTED
                 p.reason = <uint8_t>reason
-                peer.rejected[self.family] += 1
-                peer.by_reason[reason] += 1
+                note_reject(peer, self.family, reason, 1)
             self.changes += 1
             if not (was and reason):
                 d.flags |= DEST_UNRANKED
@@ -166,6 +188,8 @@ cdef class Table:
             return 1
         if d.n_paths == 0xFFFF:
             return 0
+        if not reason and is_full(peer, self.family, 0):
+            reason = FILTER_MAX_PREFIX
         new_h = slab_alloc(&self.paths)
         p = self.path(new_h)
         p.attrs_h = attrs_h
@@ -181,8 +205,7 @@ cdef class Table:
         self.changes += 1
         if reason:
             # Behind all others; the order of those in use stays as it is.
-            peer.rejected[self.family] += 1
-            peer.by_reason[reason] += 1
+            note_reject(peer, self.family, reason, 1)
             p.next_h = 0
             if prev:
                 self.path(prev).next_h = new_h
@@ -207,8 +230,7 @@ cdef class Table:
         d.n_paths -= 1
         peer.received[self.family] -= 1
         if p.flags & PATH_REJECTED:
-            peer.rejected[self.family] -= 1
-            peer.by_reason[p.reason] -= 1
+            note_reject(peer, self.family, p.reason, -1)
         else:
             d.flags |= DEST_UNRANKED
         self.rib.attrs.unref(p.attrs_h)
@@ -325,16 +347,16 @@ cdef class Table:
         p.flags = <uint8_t>((p.flags & ((1 << PATH_STATE_SHIFT) - 1)) | (state << PATH_STATE_SHIFT))
         cdef peer_t *peer = &self.rib.peers[p.peer]
         cdef bint was = p.flags & PATH_REJECTED
+        if was and not reason and is_full(peer, self.family, p.reason):
+            reason = FILTER_MAX_PREFIX
         if (p.reason == reason) if was else not reason:
             return 0
         if was:
-            peer.rejected[self.family] -= 1
-            peer.by_reason[p.reason] -= 1
+            note_reject(peer, self.family, p.reason, -1)
             p.flags &= <uint8_t>~PATH_REJECTED
             p.reason = 0
         if reason:
-            peer.rejected[self.family] += 1
-            peer.by_reason[reason] += 1
+            note_reject(peer, self.family, reason, 1)
             p.flags |= PATH_REJECTED
             p.reason = <uint8_t>reason
         if was and reason:
@@ -515,6 +537,30 @@ cdef class Table:
                         self._judge(h, p)
             h += 1
         return h if h < self.trie.top else 0
+
+    def recheck_below(self, bytes addr, uint32_t plen, tuple after=None):
+        """Check the paths of all peers again in up to 256 prefixes at or below a prefix, the first
+        ones after the key `after`. Returns the key to go on after, None at the end."""
+        cdef uint32_t found[BELOW_STEP]
+        cdef uint8_t below[16]
+        cdef uint8_t start[16]
+        cdef int start_len = -1
+        cdef uint32_t i, n, p_h
+        cdef path_t *p
+        prefix_load(addr, plen, below, self.trie.width)
+        if after is not None:
+            start_len = after[1]
+            prefix_load(<bytes>after[0], <uint32_t>start_len, start, self.trie.width)
+        n = self.trie.collect(below, plen, start, start_len, found, BELOW_STEP)
+        for i in range(n):
+            p_h = self.dests[found[i]].paths_h
+            while p_h:
+                p = self.path(p_h)
+                p_h = p.next_h
+                self._judge(found[i], p)
+        if n < BELOW_STEP:
+            return None
+        return self.trie.addr(found[n - 1])[:self.trie.width], self.trie.plen(found[n - 1])
 
     def mark_all(self, uint32_t pos, uint32_t n, bint rank=True):
         """Queue `n` prefixes from handle `pos` for evaluation; return where to go on, 0 at the end."""
@@ -706,6 +752,12 @@ cdef class Rib:
         self.peers[slot].first_as = first_as
         self.peers[slot].reject_as_set = reject_as_set
         self.peers[slot].allow_own_as = min(allow_own_as, 254)
+
+    def set_limit(self, uint32_t slot, uint32_t family, uint32_t limit, bint accepted=False):
+        """Keep a peer's further paths rejected once it has `limit`, 0 for any number; counted are
+        accepted paths, or all."""
+        self.peers[slot].limit[family] = limit
+        self.peers[slot].limit_accepted = accepted
 
     cdef int begin_refresh(self, uint32_t slot, uint32_t family) except -1:
         """BoRR: from here on this peer's paths of a family are stale until they are heard again.

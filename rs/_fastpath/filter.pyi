@@ -1,0 +1,41 @@
+"""The import filter of one neighbor. See filter.pyx for the order of its rules."""
+
+from collections.abc import Iterable
+from typing import Self, final
+
+from rs._fastpath.asnset import AsnSet
+from rs._fastpath.pfxset import PrefixSet
+from rs._fastpath.roa import RoaTable
+
+@final
+class Filter:
+    """One neighbor's import filter; large sets are shared with others."""
+
+    max_path_len: int
+    max_communities: int
+    bogon_asns: AsnSet | None
+    transit_free: AsnSet | None
+    never_via: AsnSet | None
+    global_unicast_only: bool
+    black_list: PrefixSet | None
+    neighbor_black_list: PrefixSet | None
+    bogons: PrefixSet | None
+    irr_origins: AsnSet | None
+    irr_prefixes: PrefixSet | None
+    enforce_origin: bool
+    enforce_prefix: bool
+    allow_longer: bool
+    roas_as_route_objects: bool
+    white_origins: AsnSet | None
+    white_prefixes: PrefixSet | None
+    roas: RoaTable | None
+    reject_invalid: bool
+    per_prefix: bool
+
+    def __new__(cls) -> Self: ...
+    def set_next_hops(self, addresses: Iterable[str] | None) -> None:
+        """Accept only these next hops, in text; None accepts any."""
+    def set_lengths(self, family: int, low: int, high: int) -> None:
+        """Accept prefixes of `low` to `high` bits in a family."""
+    def finish(self) -> None:
+        """Note whether prefixes have to be looked at; call after the last change."""
