@@ -62,14 +62,24 @@ class Scheduler:
         """Jobs not finished."""
         return len(self._jobs)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a run that had nothing to do has left work, for members to read first.
+
+        Then run again after a while: members who go on reading nothing are not waited for.
+        """
+        return bool(self._exporter.dirty() or self._exporter.walking())
+
     def run(self, deadline: float, clock: Callable[[], float]) -> bool:
         """Work until `deadline`, or until there is nothing to do; return whether there is more.
 
-        False also when all that is left waits for members to read: ask again when one has.
+        False also when all that is left waits for members to read: ask again when one has, or after
+        a quarter of a second. See `waiting`.
         """
         exporter = self._exporter
         while True:
             idle = True
+            now = clock()
             for _ in range(len(self._jobs)):
                 job = self._jobs.popleft()
                 try:
@@ -81,13 +91,12 @@ class Scheduler:
                     self._jobs.append(job)
                 if clock() >= deadline:
                     return True
-            ready = exporter.ready()
-            if ready and exporter.step(STEP):
+            if exporter.ready(now) and exporter.step(STEP):
                 idle = False
                 if clock() >= deadline:
                     exporter.enforce()
                     return True
-            if exporter.walk(STEP):
+            if exporter.walk(STEP, now):
                 idle = False
             exporter.enforce()
             if idle:

@@ -50,6 +50,8 @@ ACCEPT_PAUSE = 1.0
 """Seconds without accepting after the system refused a connection."""
 LINGER = 1.0
 """Seconds that a closed connection is read on, so that our NOTIFICATION is not lost to a reset."""
+RETRY = 0.25
+"""Seconds after which work that waits for members to read looks whether they do."""
 HOUSEKEEPING = 1.0
 """Seconds between looks at send-hold timers."""
 
@@ -115,6 +117,7 @@ class Transport:
         self._turn_ends = 0.0
         """Time at which reading stops in this turn of the loop; 0 = no turn begun."""
         self._turn_scheduled = False
+        self._retry: asyncio.TimerHandle | None = None
         self._timers: dict[Peer, tuple[float, asyncio.TimerHandle]] = {}
         self._next_send = 0
         self._closed = False
@@ -446,7 +449,13 @@ class Transport:
         more = self._send(now + SEND_BUDGET) or more
         if more:
             self._schedule_turn()
+        elif self.router.scheduler.waiting and self._retry is None:
+            self._retry = self.loop.call_later(RETRY, self._run_again)
         self.router.loop.note(self.router.now() - begun)
+
+    def _run_again(self) -> None:
+        self._retry = None
+        self._schedule_turn()
 
     def _send(self, deadline: float) -> bool:
         """Write to every socket that takes something, in turn; return whether any wants more."""

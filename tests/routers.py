@@ -60,6 +60,7 @@ LOCAL = {V4: "10.0.0.1", V6: "2001:db8::1"}
 SEQ = 2
 EVERYTHING = 1 << 40
 MAX_ROUNDS = 20_000
+MARKS = ("eor", "borr", "eorr")
 
 
 # --- configuration --------------------------------------------------------------------------------
@@ -363,14 +364,16 @@ def deliverable(speaker: Speaker, prefix: str, attrs: Attrs) -> bool:
 
 
 class CallClock:
-    """A clock that moves by one with every look at it: a deadline in looks, not in seconds."""
+    """A clock that moves with every look at it: a deadline in looks, not in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: float = 0.0, step: float = 1.0) -> None:
+        self.start = start
+        self.step = step
         self.looks = 0
 
     def __call__(self) -> float:
         self.looks += 1
-        return float(self.looks)
+        return self.start + self.looks * self.step
 
 
 class Lab:
@@ -429,6 +432,7 @@ class Lab:
         speaker.conn, speaker.peer = conn, peer
         speaker.partial = b""
         speaker.tables = {}
+        speaker.events = []
         if speaker not in self.speakers:
             self.speakers.append(speaker)
         peer.session.connected(conn, self.now, False)
@@ -604,9 +608,9 @@ class Lab:
     def work(self, looks: int = 0) -> bool:
         """Run the scheduler until it is idle, or for so many looks at the clock."""
         if looks:
-            more = self.router.scheduler.run(float(looks), CallClock())
+            more = self.router.scheduler.run(self.now + looks / 1000, CallClock(self.now, 0.001))
         else:
-            more = self.router.scheduler.run(1.0, lambda: 0.0)
+            more = self.router.scheduler.run(self.now + 1.0, lambda: self.now)
         self._bound()
         return bool(self._flush_waiting() or more)
 
@@ -632,8 +636,11 @@ class Lab:
             for speaker in self.speakers:
                 if everybody or not speaker.slow:
                     more = self.read(speaker) > 0 or more
-            if not more:
+            if more:
+                continue
+            if not self.router.scheduler.waiting:
                 break
+            self.now += 0.25  # those who read nothing are not waited for any longer
         else:
             raise AssertionError("no end of work")
         if everybody:
@@ -656,9 +663,22 @@ class Lab:
             sent = {p: a for p, a in due.items() if deliverable(speaker, p, a)}
             compare_tables(f"{what} {speaker.address} is sent", speaker.table(), sent)
             assert not speaker.partial
+            self._check_markers(speaker, what)
             n += len(sent)
         self._check_loc_rib(what)
         return n
+
+    def _check_markers(self, speaker: Speaker, what: str) -> None:
+        """One End-of-RIB a family, and each refresh begun and ended in turn (RFC 7313 4)."""
+        peer = speaker.peer
+        assert peer is not None
+        if not speaker.keep_events:
+            return
+        for family in peer.members:
+            marks = [e[0] for e in speaker.events if e[0] in MARKS and e[1] is family]
+            assert marks.count("eor") == 1, f"{what} {speaker.address}: {marks}"
+            marks.remove("eor")
+            assert marks == ["borr", "eorr"] * (len(marks) // 2), f"{what} {speaker.address}"
 
     def _check_stored(self, speaker: Speaker, due: dict[str, Attrs], what: str) -> None:
         peer = speaker.peer
@@ -885,8 +905,8 @@ class Engine:
         while self.exporter.dirty():
             self.exporter.step(step)
         for group in self.all_groups():
-            while group.walkers and group.walk_ready():
-                self.exporter.walk(1000)
+            while group.walkers and group.walk_ready(0.0):
+                self.exporter.walk(1000, 0.0)
 
     def all_groups(self) -> list[Any]:
         return [g for views in self.exporter.views for v in views for g in v.groups]

@@ -37,12 +37,18 @@ class Exporter:
         The caller keeps `n` so small that a call stays within its slice: a thousand prefixes take
         about 0.2 ms.
         """
-    def walk(self, n: int) -> int:
-        """Encode up to `n` prefixes for each group with joiners; return how many were seen."""
+    def walk(self, n: int, now: float = 0.0) -> int:
+        """Encode up to `n` prefixes for each group with joiners; return how many were seen.
+
+        `now` (seconds) tells members who are slow from those who read nothing at all.
+        """
     def enforce(self) -> None:
         """Keep every log within its bound."""
-    def ready(self) -> bool:
-        """Whether more should be encoded now: at least half of all members keep up."""
+    def ready(self, now: float) -> bool:
+        """Whether more should be encoded now: at least half of the members keep up.
+
+        Those who read nothing are not counted; `now` is in seconds.
+        """
     def dirty(self) -> int:
         """Return the number of prefixes waiting to be evaluated."""
     def walking(self) -> bool:

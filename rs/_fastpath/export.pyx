@@ -240,15 +240,18 @@ cdef class Exporter:
         self.evaluated += done
         return done
 
-    def walk(self, uint32_t n):
-        """Encode up to `n` prefixes for each group with joiners; return how many were seen."""
+    def walk(self, uint32_t n, double now=0.0):
+        """Encode up to `n` prefixes for each group with joiners; return how many were seen.
+
+        `now` (seconds) tells members who are slow from those who read nothing at all.
+        """
         cdef View view
         cdef Group group
         cdef uint32_t done = 0
         for views in self.views:
             for view in views:
                 for group in view.groups:
-                    if group.walkers and group.walk_ready():
+                    if group.walkers and group.walk_ready(now):
                         done += group.walk_step(n)
         return done
 
@@ -261,13 +264,14 @@ cdef class Exporter:
                 for group in view.groups:
                     group.enforce()
 
-    def ready(self):
-        """Whether more should be encoded now: at least half of all members keep up."""
+    def ready(self, double now):
+        """Whether more should be encoded now: at least half of the members keep up, not counting
+        those who read nothing; `now` is in seconds."""
         near = members = 0
         for views in self.views:
             for view in views:
                 for group in view.groups:
-                    a, b = group.keeping_up()
+                    a, b = group.keeping_up(now)
                     near += a
                     members += b
         return near * 2 >= members

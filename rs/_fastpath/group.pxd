@@ -42,6 +42,8 @@ cdef class Member:
     cdef uint32_t rest              # octets at its beginning that end a message begun elsewhere
     cdef public bint borr           # enhanced refresh: EoRR is due at the end of the walk
     cdef readonly uint32_t resyncs  # times it fell behind
+    cdef uint64_t seen              # where it stood when last looked at, and since when; see reads()
+    cdef double seen_at
     cdef uint64_t messages          # read whole, without those of a run begun; see messages_sent
 
     cdef uint32_t gather(self, iovec *iov, uint32_t iov_max, uint64_t room) except? 0xFFFFFFFF
@@ -56,6 +58,7 @@ cdef class Member:
     cdef int _refill(self) except -1
     cdef int _set_bit(self, uint32_t h) except -1
     cdef int _end_resync(self) except -1
+    cdef bint reads(self, uint64_t at, double now) noexcept nogil
     cdef int _note_message(self, const uint8_t *m) except -1
     cdef int _note_span(self, const uint8_t *p, uint32_t n, bint withdrawn) except -1
     cdef int _note_withdrawal(self, uint32_t h, uint32_t path_id) except -1

@@ -64,14 +64,21 @@ class Group:
     """Octets, LOG_BOUND."""
     def join(self, slot: int) -> Member:
         """Add a peer: it gets the table, then every change. Returns its Member."""
-    def walk_ready(self) -> bool:
-        """Whether the walk should go on: half of those who read it have little left to read."""
+    def walk_ready(self, now: float) -> bool:
+        """Whether the walk should go on: half of those who read it have little left to read.
+
+        Nobody waits for a member that has read nothing for a quarter of a second; `now` is in
+        seconds.
+        """
     def join_all(self, slot: int) -> Member:
-        """Add a peer that has routes of ours already, by other rules. Returns its Member.
+        """Add a peer that has routes of ours already, by other rules.
 
         It gets the present state of every prefix, a withdrawal where there is nothing for it.
         """
-    def keeping_up(self) -> tuple[int, int]:
-        """Return (members near the end of what there is to send, members)."""
+    def keeping_up(self, now: float) -> tuple[int, int]:
+        """Return (members near the end of what there is to send, these and those on the way there).
+
+        Who has fallen off the log, or reads nothing, is in neither number.
+        """
     def stats(self) -> dict[str, int]:
         """Return members by state, octets held, messages encoded."""

@@ -32,6 +32,8 @@ from rs._fastpath.wire cimport load16
 
 check_abi(__name__)
 
+cdef double PATIENCE = 0.25     # seconds that the others wait for a member that reads nothing
+
 
 cdef inline int step_to(Log log, cursor_t *c, cursor_t *to) except -1:
     """Move a cursor forward; chunks left behind lose a reader."""
@@ -177,6 +179,13 @@ cdef class Member:
         self.messages += n
         c.seen += n
         return 0
+
+    cdef bint reads(self, uint64_t at, double now) noexcept nogil:
+        """Whether this member, now at octet `at` of what it reads, is slow and not stuck."""
+        if at != self.seen:
+            self.seen = at
+            self.seen_at = now
+        return now - self.seen_at < PATIENCE
 
     # --- falling behind ---------------------------------------------------------------------------
 
@@ -563,14 +572,20 @@ cdef class Group:
         self.members.append(m)
         return m
 
-    def walk_ready(self):
-        """Whether the walk should go on: half of those who read it have little left to read."""
+    def walk_ready(self, double now):
+        """Whether the walk should go on: half of those who read it have little left to read.
+
+        Nobody waits for a member that has read nothing for PATIENCE; `now` is in seconds.
+        """
         cdef Member m
         cdef uint32_t near = 0, n = 0
         for m in self.members:
             if m.state == MEMBER_WALK:
-                n += 1
-                near += self.walk.lag(&m.wcur) < NEAR
+                if self.walk.lag(&m.wcur) < NEAR:
+                    near += 1
+                    n += 1
+                elif m.reads(m.wcur.chunk.base + m.wcur.off, now):
+                    n += 1
         return near * 2 >= n
 
     def join_all(self, uint32_t slot):
@@ -587,16 +602,29 @@ cdef class Group:
                 m._set_bit(h)
         return m
 
-    def keeping_up(self):
-        """Return (members near the end of what there is to send, members)."""
+    def keeping_up(self, double now):
+        """Return (members near the end of what there is to send, these and those on the way there).
+
+        Who has fallen off the log, or has read nothing for PATIENCE, is in neither number.
+        """
         cdef Member m
-        cdef uint32_t near = 0
+        cdef uint32_t near = 0, n = 0
+        cdef uint64_t lag, at
         for m in self.members:
-            if m.state == MEMBER_LIVE and self.log.lag(&m.cur) < NEAR:
+            if m.state == MEMBER_LIVE:
+                lag = self.log.lag(&m.cur)
+                at = m.cur.chunk.base + m.cur.off
+            elif m.state == MEMBER_WALK:
+                lag = self.walk.lag(&m.wcur)
+                at = m.wcur.chunk.base + m.wcur.off
+            else:
+                continue
+            if lag < NEAR:
                 near += 1
-            elif m.state == MEMBER_WALK and self.walk.lag(&m.wcur) < NEAR:
-                near += 1
-        return near, len(self.members)
+                n += 1
+            elif m.reads(at, now):
+                n += 1
+        return near, n
 
     def stats(self):
         """Return members by state, octets held, messages encoded."""

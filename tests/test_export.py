@@ -1,0 +1,35 @@
+"""The export as a whole: what changes is told once, to whom it is due, and nothing raises."""
+
+from __future__ import annotations
+
+import pytest
+
+from rs.peer import PeerKind
+from tests.routers import LOCAL, SEQ, V4, Engine, Reader
+
+
+def huge(n):
+    """Attributes that make a set of exactly `n` octets, with ORIGIN, AS_PATH and NEXT_HOP."""
+    return {"unknown": ((0xE0, 200, bytes(n - 24)),), "as_path": ((SEQ, (64496,)),)}
+
+
+@pytest.mark.parametrize("kind", [PeerKind.EBGP, PeerKind.RR_CLIENT, PeerKind.RS_CLIENT])
+@pytest.mark.parametrize("as4", [True, False])
+def test_forms_too_long_to_exist(kind, as4):
+    """The longest set that an extended message brings cannot go out with what has to be added."""
+    engine = Engine()
+    engine.peer(1, kind=PeerKind.RR_CLIENT)
+    engine.peer(2, kind=kind)
+    hop = LOCAL[V4] if kind is PeerKind.EBGP else None
+    reader = Reader(engine.join(2, kind=kind, next_hop=hop, as4=as4, max_len=65535), as4=as4, max_len=65535)
+    engine.announce(1, "10.1.0.0/16", **huge(65511))
+    engine.announce(1, "10.2.0.0/16")
+    engine.flush()
+    while reader.read():
+        pass
+    fits = kind is PeerKind.RS_CLIENT and not as4  # nothing added, and 2 octets less an AS number
+    assert set(reader.table) == ({"10.1.0.0/16", "10.2.0.0/16"} if fits else {"10.2.0.0/16"})
+    engine.announce(1, "10.1.0.0/16")
+    engine.flush()
+    reader.read()
+    assert set(reader.table) == {"10.1.0.0/16", "10.2.0.0/16"}
