@@ -135,6 +135,11 @@ class Publisher:
             self._on_change(None, set(), False)
         self._pump_soon()
 
+    def tidy(self) -> None:
+        """Free, in slices, what an aborted transaction has left in the tables."""
+        if self.roas.pending_changes:
+            self._pump_soon()
+
     def _pump_soon(self) -> None:
         if not self._pumping:
             self._pumping = True
@@ -243,7 +248,8 @@ class _Connection(asyncio.BufferedProtocol):
         transport = self._transport
         if session is None or transport is None:
             return
-        if data := session.take_output():
+        data = session.take_output()
+        if data and not transport.is_closing():
             transport.write(data)
         for event in events:
             if isinstance(event, rtr.Closed):
@@ -264,6 +270,7 @@ class _Connection(asyncio.BufferedProtocol):
             self._timer = None
         if self.session is not None:
             self.session.stop()
+            self._client.publisher.tidy()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
             self._client.loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
