@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rs.iana import Family
 from tests import strategies
 from tests.reference import codec
 from tests.routers import (
@@ -22,27 +21,28 @@ from tests.routers import (
 )
 from tests.strategies import Source
 
+if TYPE_CHECKING:
+    from rs.iana import Family
+
 SEEDS = int(os.environ.get("RS_SEEDS", "4"))
 FIRST_SEED = int(os.environ.get("RS_SEED", "1"))
 
 
 def make_speakers(src: Source, n: int) -> list[Speaker]:
     """Members of every kind: 2-octet AS, without extended messages, of one family only."""
-    speakers = []
-    for peer in strategies.route_server_peers(n):
-        speakers.append(
-            Speaker(
-                address=peer.address,
-                asn=peer.asn,
-                router_id=peer.router_id,
-                families=(V4,) if src.chance(8) else (V6,) if src.chance(8) else BOTH,
-                four_octet_as=peer.asn > 0xFFFF or not src.chance(25),
-                extended_message=src.chance(60),
-                enhanced_refresh=src.chance(60),
-                extended_next_hop=False,
-            )
+    return [
+        Speaker(
+            address=peer.address,
+            asn=peer.asn,
+            router_id=peer.router_id,
+            families=(V4,) if src.chance(8) else (V6,) if src.chance(8) else BOTH,
+            four_octet_as=peer.asn > 0xFFFF or not src.chance(25),
+            extended_message=src.chance(60),
+            enhanced_refresh=src.chance(60),
+            extended_next_hop=False,
         )
-    return speakers
+        for peer in strategies.route_server_peers(n)
+    ]
 
 
 def hop(speaker: Speaker, family: Family) -> str:

@@ -21,7 +21,9 @@ def test_forms_too_long_to_exist(kind, as4):
     engine.peer(1, kind=PeerKind.RR_CLIENT)
     engine.peer(2, kind=kind)
     hop = LOCAL[V4] if kind is PeerKind.EBGP else None
-    reader = Reader(engine.join(2, kind=kind, next_hop=hop, as4=as4, max_len=65535), as4=as4, max_len=65535)
+    reader = Reader(
+        engine.join(2, kind=kind, next_hop=hop, as4=as4, max_len=65535), as4=as4, max_len=65535
+    )
     engine.announce(1, "10.1.0.0/16", **huge(65511))
     engine.announce(1, "10.2.0.0/16")
     engine.flush()

@@ -201,4 +201,3 @@ def test_session_of_any_history(seed):
                     ahead = sent(each) - each.kinds[MessageType.UPDATE]
                     assert ahead == base[each], (seed, step, each.address)
     assert moved
-

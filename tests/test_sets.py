@@ -7,9 +7,9 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rs._fastpath.rib import Rib
 from rs._fastpath.sets import MemberSets
-
 from tests.routers import Engine
 
 ALL, NONE = 0, 1

@@ -82,7 +82,8 @@ def test_cython_lint() -> None:
 
 OUTER = {
     *("__main__", "cli", "app", "transport", "sockopts", "api"),
-    *("client", "show_cli", "replay", "replay_cli", "demo", "demo_children"),
+    *("client", "show_cli", "control_cli", "replay", "replay_cli", "demo", "demo_children"),
+    *("rtr_client",),
 }
 """Modules that may have to do with sockets, the event loop, other processes and the clock."""
 WORLD = {
@@ -138,15 +139,17 @@ export: adjout buckets group rewrite rib
 filter: asnset attrs pfxset roa types wire
 group: adjout buckets decode encode log rib sets types wire
 hashing:
+hello: types wire
 ingest: decode filter rib types wire
+irrload: pfxset wire
 judge: types wire
-load: judge net types wire
+load: hello judge net types wire
 log: sets wire
 mrt: types wire
 mrtscan: hashing mrt mrttable types wire
 mrttable: attrs decode hashing mrt types wire
 net:
-outbox: group
+outbox: group types wire
 pfxset: text wire
 play: mrttable recode types wire
 recode: attrs decode types wire
@@ -154,7 +157,7 @@ rewrite: arena attrs control rib types wire
 rib: arena attrs control decide filter sets trie types wire
 roa: arena text trie types wire
 sets:
-splice: net types wire
+splice: hello net types wire
 stamp:
 text: types wire
 trie: arena wire

@@ -3,13 +3,15 @@
 In: numbers and (first, last) ranges. Out: yes or no, in a nanosecond or two. Immutable.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+cimport cython
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from rs._fastpath.stamp cimport check_abi
 
 check_abi(__name__)
 
 
+@cython.final
 cdef class AsnSet:
     def __cinit__(self, numbers=(), ranges=()):
         cdef uint32_t i, a

@@ -118,7 +118,7 @@ cdef class Encoder:
         if tight and not classic:
             fixed -= 1
         while i < n:
-            if tight and fixed + nlri_len(self.trie, prefixes[i], self.e.addpath) > self.e.max_len:
+            if tight and fixed + nlri_len(trie, prefixes[i], self.e.addpath) > self.e.max_len:
                 self.too_long += 1
                 self.withdraw(log, set_h, prefixes + i, ids + i, 1)
                 i += 1
@@ -284,7 +284,8 @@ cdef bint big_path(const uint8_t *v, uint32_t n) noexcept nogil:
     return False
 
 
-cdef inline uint8_t *put_head(uint8_t *o, uint32_t flags, uint32_t type_, uint32_t n) noexcept nogil:
+cdef inline uint8_t *put_head(uint8_t *o, uint32_t flags, uint32_t type_,
+                              uint32_t n) noexcept nogil:
     """Write an attribute header for `n` octets of value; Extended Length only above 255."""
     o[1] = <uint8_t>type_
     if n > 255:

@@ -64,6 +64,7 @@ cdef class Filter:
     cdef uint8_t high[2]
     cdef readonly bint per_prefix           # some check looks at the prefix
 
-    cdef uint32_t check_attrs(self, AttrTable attrs, uint32_t attrs_h, uint32_t peer_asn) noexcept nogil
+    cdef uint32_t check_attrs(self, AttrTable attrs, uint32_t attrs_h,
+                              uint32_t peer_asn) noexcept nogil
     cdef uint32_t check_prefix(self, AttrTable attrs, uint32_t attrs_h, uint32_t family,
                                const uint8_t *addr, uint32_t plen, uint8_t *state) noexcept nogil

@@ -9,13 +9,12 @@ their white lists, RPKI origin validation (RFC 6811), prefix length. First-AS an
 before all these, in Rib.check.
 """
 
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from rs._fastpath.asnset cimport AsnSet
 from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
-from rs._fastpath.pfxset cimport PrefixSet
 from rs._fastpath.types cimport (
     ATTR_AS_PATH,
     ATTR_COMMUNITIES,
@@ -33,6 +32,7 @@ from rs._fastpath.stamp cimport check_abi
 check_abi(__name__)
 
 
+@cython.final
 cdef class Filter:
     def __cinit__(self):
         self.low[0] = self.low[1] = 0
@@ -71,7 +71,8 @@ cdef class Filter:
             or self.low[0] > 0 or self.low[1] > 0 or self.high[0] < 32 or self.high[1] < 128
         )
 
-    cdef uint32_t check_attrs(self, AttrTable attrs, uint32_t attrs_h, uint32_t peer_asn) noexcept nogil:
+    cdef uint32_t check_attrs(self, AttrTable attrs, uint32_t attrs_h,
+                              uint32_t peer_asn) noexcept nogil:
         """Return the reason to reject every route with these attributes, or 0."""
         cdef attrset_t *s = attrs.at(attrs_h)
         cdef const uint8_t *p = attrs.wire(attrs_h)
@@ -79,7 +80,7 @@ cdef class Filter:
         cdef nexthop_t *hop = attrs.hop(attrs_h)
         cdef uint8_t padded[16]
         cdef const uint8_t *v
-        cdef uint32_t i, n, asn, length = 0, communities = 0
+        cdef uint32_t i, _i, n, asn, length = 0, communities = 0
         cdef bint bogon = False, transit = False, never = False, lead = True
         cdef attr_t a
         if self.check_hops:
@@ -97,7 +98,7 @@ cdef class Filter:
                 while v < a.value + a.len:
                     n = v[1]
                     v += 2
-                    for i in range(n):
+                    for _i in range(n):
                         asn = load32(v)
                         v += 4
                         length += 1

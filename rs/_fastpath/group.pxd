@@ -42,7 +42,7 @@ cdef class Member:
     cdef uint32_t rest              # octets at its beginning that end a message begun elsewhere
     cdef public bint borr           # enhanced refresh: EoRR is due at the end of the walk
     cdef readonly uint32_t resyncs  # times it fell behind
-    cdef uint64_t seen              # where it stood when last looked at, and since when; see reads()
+    cdef uint64_t seen              # where it stood when last looked at; since: see reads()
     cdef double seen_at
     cdef uint64_t messages          # read whole, without those of a run begun; see messages_sent
 

@@ -8,8 +8,9 @@ The Ingest owns a buffer for the part of a message that has not arrived yet, and
 UPDATEs for the looking glass.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -27,7 +28,6 @@ from rs._fastpath.types cimport (
     MSG_OPEN,
     MSG_ROUTE_REFRESH,
     MSG_UPDATE,
-    N_FAMILIES,
     OUT_OK,
     OUT_RESET,
     OUT_WITHDRAW,
@@ -46,6 +46,7 @@ cdef uint8_t MARKER[16]
 memset(MARKER, 0xFF, 16)
 
 
+@cython.final
 cdef class Ingest:
     """Bytes of one peer's established session into the RIB."""
 
@@ -163,7 +164,8 @@ cdef class Ingest:
                 or (type_ == MSG_UPDATE and n < HEADER_LEN + 4)
                 or (type_ == MSG_NOTIFICATION and n < HEADER_LEN + 2)
                 or (type_ == MSG_ROUTE_REFRESH and n < HEADER_LEN + 4)):
-            self.pending_events.append(("error", 1, 2, m[16:18], f"length {n} of message type {type_}"))
+            reason = f"length {n} of message type {type_}"
+            self.pending_events.append(("error", 1, 2, m[16:18], reason))
             return False
         return True
 

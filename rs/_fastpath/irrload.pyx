@@ -257,7 +257,8 @@ cdef class PrefixReader:
             elif n == 10 and memcmp(key, b"less-equal", 10) == 0:
                 high = self._number()
             else:
-                return self._fail(f"unknown name {key[:n].decode('utf-8', 'replace')!r}; known here: "
+                name = key[:n].decode("utf-8", "replace")
+                return self._fail(f"unknown name {name!r}; known here: "
                                   "prefix, exact, greater-equal, less-equal")
             c = self._skip()
             if c == ord("}"):
@@ -357,7 +358,8 @@ cdef class PrefixReader:
         elif e.high < 0:
             e.high = <int>e.bits
         if not <int>e.plen <= e.low <= e.high <= <int>e.bits:
-            return self._fail(f"lengths {e.low} to {e.high} are not a range of {e.plen} to {e.bits}")
+            return self._fail(f"lengths {e.low} to {e.high} are not a range of "
+                              f"{e.plen} to {e.bits}")
         self.target.put(e.family, e.addr, e.plen, <uint32_t>e.low, <uint32_t>e.high)
         self.count += 1
         return 1

@@ -30,7 +30,9 @@ cdef class PrefixSet:
     cdef uint64_t lens4             # bit l: some entry has length l
     cdef uint64_t lens6[3]
 
-    cdef bint match(self, uint32_t family, const uint8_t *addr, uint32_t plen, bint longer) noexcept nogil
-    cdef int put(self, uint32_t family, const uint8_t *addr, uint32_t plen, uint32_t low, uint32_t high) except -1
+    cdef bint match(self, uint32_t family, const uint8_t *addr, uint32_t plen,
+                    bint longer) noexcept nogil
+    cdef int put(self, uint32_t family, const uint8_t *addr, uint32_t plen, uint32_t low,
+                 uint32_t high) except -1
     cdef int _grow4(self, uint32_t cap) except -1
     cdef int _grow6(self, uint32_t cap) except -1

@@ -1,15 +1,16 @@
 """Prefix sets: "is this prefix on that list", for lists of any size, in some ten nanoseconds.
 
-In: prefixes in text, each with the range of lengths it stands for (exact, or ge and le). Out: yes or
-no for a prefix of the RIB. A set owns its two hash tables, IPv4 and IPv6 apart: 8 B and 24 B an
+In: prefixes in text, each with the range of lengths it stands for (exact, or ge and le). Out: yes
+or no for a prefix of the RIB. A set owns its two hash tables, IPv4 and IPv6 apart: 8 B and 24 B an
 entry at a load of at most 0.8, since an exchange loads millions of IRR entries. Look-ups try only
 lengths that some entry has; a list of bgpq4 without ranges has few. Sets are built once and then
 shared by all neighbors that name them.
 """
 
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from rs._fastpath.text cimport parse_addr
 from rs._fastpath.wire cimport load32, load64, prefix_load
@@ -24,7 +25,8 @@ cdef inline uint32_t hash4(uint32_t addr, uint32_t plen) noexcept nogil:
 
 
 cdef inline uint32_t hash6(uint64_t hi, uint64_t lo, uint32_t plen) noexcept nogil:
-    cdef uint64_t h = (hi ^ (lo * <uint64_t>0xC2B2AE3D27D4EB4F) ^ plen) * <uint64_t>0x9E3779B97F4A7C15
+    cdef uint64_t h = hi ^ (lo * <uint64_t>0xC2B2AE3D27D4EB4F) ^ plen
+    h *= <uint64_t>0x9E3779B97F4A7C15
     return <uint32_t>((h ^ (h >> 29)) >> 16)
 
 
@@ -32,6 +34,7 @@ cdef inline uint64_t mask64(uint32_t bits) noexcept nogil:
     return ~<uint64_t>0 << (64 - bits) if bits else 0
 
 
+@cython.final
 cdef class PrefixSet:
     def __cinit__(self):
         self.cap4 = 0
@@ -123,20 +126,20 @@ cdef class PrefixSet:
     cdef bint match(self, uint32_t family, const uint8_t *addr, uint32_t plen,
                     bint longer) noexcept nogil:
         """Whether a masked prefix is on the list; with `longer` below an entry is enough."""
-        cdef uint32_t l, i, a
+        cdef uint32_t length, i, a
         cdef uint64_t hi, lo
         cdef int n
         if family == 0:
             if self.n4 == 0:
                 return False
             for n in range(<int>plen, -1, -1):
-                l = <uint32_t>n
-                if not (self.lens4 >> l) & 1:
+                length = <uint32_t>n
+                if not (self.lens4 >> length) & 1:
                     continue
-                a = load32(addr) & <uint32_t>(mask64(l) >> 32)
-                i = <uint32_t>((<uint64_t>hash4(a, l) * self.cap4) >> 32)
+                a = load32(addr) & <uint32_t>(mask64(length) >> 32)
+                i = <uint32_t>((<uint64_t>hash4(a, length) * self.cap4) >> 32)
                 while self.v4[i].plen != 255:
-                    if self.v4[i].addr == a and self.v4[i].plen == l and (
+                    if self.v4[i].addr == a and self.v4[i].plen == length and (
                             longer or self.v4[i].low <= plen <= self.v4[i].high):
                         return True
                     i = i + 1 if i + 1 < self.cap4 else 0
@@ -144,20 +147,20 @@ cdef class PrefixSet:
         if self.n6 == 0:
             return False
         for n in range(<int>plen, -1, -1):
-            l = <uint32_t>n
-            if not (self.lens6[l >> 6] >> (l & 63)) & 1:
+            length = <uint32_t>n
+            if not (self.lens6[length >> 6] >> (length & 63)) & 1:
                 continue
-            hi = load64(addr) & mask64(l if l < 64 else 64)
-            lo = load64(addr + 8) & mask64(l - 64 if l > 64 else 0)
-            i = <uint32_t>((<uint64_t>hash6(hi, lo, l) * self.cap6) >> 32)
+            hi = load64(addr) & mask64(length if length < 64 else 64)
+            lo = load64(addr + 8) & mask64(length - 64 if length > 64 else 0)
+            i = <uint32_t>((<uint64_t>hash6(hi, lo, length) * self.cap6) >> 32)
             while self.v6[i].plen != 255:
-                if self.v6[i].hi == hi and self.v6[i].lo == lo and self.v6[i].plen == l and (
+                if self.v6[i].hi == hi and self.v6[i].lo == lo and self.v6[i].plen == length and (
                         longer or self.v6[i].low <= plen <= self.v6[i].high):
                     return True
                 i = i + 1 if i + 1 < self.cap6 else 0
         return False
 
-    # --- for Python ----------------------------------------------------------------------------------
+    # --- for Python -------------------------------------------------------------------------------
 
     def add(self, str prefix, int ge=-1, int le=-1):
         """Add "10.0.0.0/8", standing for itself, or for lengths `ge` to `le` (the longest there is
@@ -205,4 +208,5 @@ cdef class PrefixSet:
     def stats(self):
         """Return entries by family and the octets they take."""
         return {"ipv4": self.n4, "ipv6": self.n6,
-                "bytes": <uint64_t>self.cap4 * sizeof(item4_t) + <uint64_t>self.cap6 * sizeof(item6_t)}
+                "bytes": (<uint64_t>self.cap4 * sizeof(item4_t)
+                          + <uint64_t>self.cap6 * sizeof(item6_t))}

@@ -97,7 +97,8 @@ cdef class Table:
     cdef readonly uint64_t changes  # updates and withdrawals that changed something
 
     cdef int update(self, const uint8_t *addr, uint32_t plen, uint32_t slot, uint32_t path_id,
-                    uint32_t attrs_h, uint32_t reason, uint32_t state, uint32_t ticks) except -1 nogil
+                    uint32_t attrs_h, uint32_t reason, uint32_t state,
+                    uint32_t ticks) except -1 nogil
     cdef int withdraw(self, const uint8_t *addr, uint32_t plen, uint32_t slot,
                       uint32_t path_id) except -1 nogil
     cdef int mark(self, uint32_t h) except -1 nogil
@@ -106,7 +107,8 @@ cdef class Table:
     cdef int vacate(self, uint32_t h) except -1 nogil
     cdef int release_holder(self) except -1 nogil
     cdef void freshen(self, uint32_t slot) noexcept nogil
-    cdef uint32_t purge(self, uint64_t *slots, bint only_stale, uint32_t pos, uint32_t n) except? 0 nogil
+    cdef uint32_t purge(self, uint64_t *slots, bint only_stale, uint32_t pos,
+                        uint32_t n) except? 0 nogil
     cdef int _judge(self, uint32_t h, path_t *p) except -1
     cdef void _drop_path(self, uint32_t h, uint32_t prev, uint32_t path_h) noexcept nogil
     cdef int _grow(self, uint32_t h) except -1 nogil

@@ -122,7 +122,7 @@ class Rib:
     def refresh_ended(self, slot: int, family: int) -> bool:
         """Whether stale paths of an ended refresh are still to be removed."""
     def refreshed(self, slot: int, family: int) -> None:
-        """The stale paths of a refresh have gone, or its session has."""
+        """Take note that the stale paths of a refresh have gone, or its session has."""
     def remove_peer(self, slot: int) -> None:
         """Free a slot; its paths must have gone. ValueError if not."""
     def set_router_id(self, slot: int, router_id: str) -> None:

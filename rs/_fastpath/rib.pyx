@@ -1,8 +1,8 @@
 """Adj-RIB-In and Loc-RIB: the paths of every prefix, ranked by the decision process.
 
 In: prefixes with an interned attribute set and a verdict of import, from ingest. Out: prefixes
-marked dirty, and for each of them, on demand, its paths in order of preference. Rejected paths stay,
-with their reason, behind the others: a changed policy needs nobody to send anything again
+marked dirty, and for each of them, on demand, its paths in order of preference. Rejected paths
+stay, with their reason, behind the others: a changed policy needs nobody to send anything again
 (RFC 9324), and "why" has an answer. RFC 4271 9.1, RFC 4456 9.
 
 The Rib owns paths and prefixes; every path owns a reference to its attribute set. Ranking is
@@ -12,11 +12,12 @@ Memory: 20 B a path, 8 B a prefix beside its key in the trie. A peer's paths are
 goes over all of a peer's paths walks the prefixes, for any number of peers at once.
 """
 
+cimport cython
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
-from rs._fastpath.arena cimport slab_alloc, slab_at, slab_free_all, slab_init, slab_release
+from rs._fastpath.arena cimport slab_alloc, slab_free_all, slab_init, slab_release
 from rs._fastpath.attrs cimport AttrTable
 from rs._fastpath.control cimport Control
 from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare
@@ -75,6 +76,7 @@ cdef inline bint is_full(const peer_t *peer, uint32_t family, uint32_t was) noex
     return peer.received[family] - peer.blocked[family] >= peer.limit[family]
 
 
+@cython.final
 cdef class Table:
     def __cinit__(self, Rib rib, uint32_t family):
         self.rib = rib
@@ -133,7 +135,8 @@ cdef class Table:
     # --- changes -------------------------------------------------------------------------------
 
     cdef int update(self, const uint8_t *addr, uint32_t plen, uint32_t slot, uint32_t path_id,
-                    uint32_t attrs_h, uint32_t reason, uint32_t state, uint32_t ticks) except -1 nogil:
+                    uint32_t attrs_h, uint32_t reason, uint32_t state,
+                    uint32_t ticks) except -1 nogil:
         """Enter a path, or replace the one of the same peer and path id (implicit withdraw).
 
         `addr` is masked; `reason` is a RejectReason, 0 for a path that is used; `state` is what the
@@ -165,7 +168,7 @@ cdef class Table:
             if was and not reason and is_full(peer, self.family, p.reason):
                 reason = FILTER_MAX_PREFIX
             if p.attrs_h == attrs_h and (p.reason == reason if was else not reason):
-                p.flags = <uint8_t>((p.flags & (PATH_REJECTED | PATH_NOT_USABLE)) 
+                p.flags = <uint8_t>((p.flags & (PATH_REJECTED | PATH_NOT_USABLE))
                                     | peer.generation[self.family]
                                     | (state << PATH_STATE_SHIFT))
                 return 0
@@ -448,7 +451,7 @@ cdef class Table:
             free(c)
         return 0
 
-    # --- for Python --------------------------------------------------------------------------------
+    # --- for Python -------------------------------------------------------------------------------
 
     def stats(self):
         """Return counts and octets: prefixes, paths, usable prefixes, queue, memory."""
@@ -459,8 +462,8 @@ cdef class Table:
             "paths": self.paths.live,
             "dirty": self.dirty_count(),
             "changes": self.changes,
-            "bytes": trie["bytes"] + <uint64_t>self.trie.top * sizeof(dest_t)
-                     + <uint64_t>self.paths.top * sizeof(path_t),
+            "bytes": (trie["bytes"] + <uint64_t>self.trie.top * sizeof(dest_t)
+                      + <uint64_t>self.paths.top * sizeof(path_t)),
         }
 
     def queued(self):
@@ -563,7 +566,7 @@ cdef class Table:
         return self.trie.addr(found[n - 1])[:self.trie.width], self.trie.plen(found[n - 1])
 
     def mark_all(self, uint32_t pos, uint32_t n, bint rank=True):
-        """Queue `n` prefixes from handle `pos` for evaluation; return where to go on, 0 at the end."""
+        """Queue `n` prefixes from handle `pos` for evaluation; return where to go on or 0."""
         cdef uint32_t h = pos
         cdef uint32_t end = self.trie.top if n >= self.trie.top - pos else pos + n
         while h < end:
@@ -650,6 +653,7 @@ cdef inline bint earlier(const candidate_t *a, const candidate_t *b) noexcept no
     return a.path.path_id < b.path.path_id
 
 
+@cython.final
 cdef class Rib:
     def __cinit__(self, AttrTable attrs, MemberSets sets, Control control):
         self.attrs = attrs
@@ -712,7 +716,7 @@ cdef class Rib:
                 return REASON_CLUSTER_LOOP
         return 0
 
-    # --- for Python --------------------------------------------------------------------------------
+    # --- for Python -------------------------------------------------------------------------------
 
     def set_options(self, *, bint med_always=False, bint med_deterministic=True,
                     bint prefer_oldest=True):
@@ -747,7 +751,8 @@ cdef class Rib:
         self.peers[slot].asn = asn
         self.peers[slot].kind = kind
 
-    def set_checks(self, uint32_t slot, *, bint first_as, bint reject_as_set, uint32_t allow_own_as):
+    def set_checks(self, uint32_t slot, *, bint first_as, bint reject_as_set,
+                   uint32_t allow_own_as):
         """Change what import checks of a peer; the caller has its paths checked again."""
         self.peers[slot].first_as = first_as
         self.peers[slot].reject_as_set = reject_as_set
