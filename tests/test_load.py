@@ -399,6 +399,41 @@ def test_an_end_after_routes_have_passed_is_a_loss() -> None:
     assert seen["error"] == "NOTIFICATION 6/2"
 
 
+def test_an_end_before_any_route_is_tried_again_with_the_whole_table() -> None:
+    tables = generate(TableSpec(2, 20))
+    listener = socket.create_server(("127.0.0.1", 0))
+    got: list[bytes] = []
+
+    def serve() -> None:
+        for stay in (False, True):
+            conn, _ = listener.accept()
+            with conn:
+                conn.sendall(opening() + KEEPALIVE)
+                data = b""
+                while len(data) < 64 + (len(tables.updates(0)) if stay else 0):
+                    data += conn.recv(4096)
+                got.append(data)
+                if stay:
+                    conn.sendall(announce(b"\x18\x14\0\0"))
+                    conn.recv(4096)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    client = LoadClient(tables.prefixes4)
+    port = listener.getsockname()[1]
+    client.add_member(LOOPBACK, port, 0, 20000, 1, AS4 | IPV4, tables.updates(0))
+    client.set_due(0, b"\1\0\0")
+    client.watch(0, True)
+    client.connect([0])
+    client.start([0])
+    assert client.run(CONVERGED, 5), client.member(0)
+    assert client.member(0)["resets"] == 1
+    del client
+    thread.join()
+    listener.close()
+    assert got[1].endswith(tables.updates(0))
+
+
 def test_bitmaps_of_another_size_are_refused() -> None:
     client = LoadClient(b"\x14\0\0\0\x18")
     client.add_member(LOOPBACK, 1, 0, 1, 1, AS4, b"")

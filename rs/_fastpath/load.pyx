@@ -141,6 +141,7 @@ cdef struct member_t:
     const uint8_t *tx       # its table, borrowed
     uint64_t tx_len
     uint64_t tx_pos
+    uint64_t announced_at   # NLRI received in all when this connection began
     uint8_t *ctl            # small messages: OPEN, KEEPALIVE, churn
     uint32_t ctl_len
     uint32_t ctl_cap
@@ -608,6 +609,8 @@ cdef class LoadClient:
         cdef epoll_event ev
         cdef int one = 1
         m.carry_len = m.ctl_len = 0
+        m.tx_pos = 0
+        m.announced_at = m.holding.announced
         m.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
         if m.fd < 0:
             self._retry(m, errno, now)
@@ -650,8 +653,8 @@ cdef class LoadClient:
         self._set_state(m, ST_RETRY)
 
     cdef void _lost(self, member_t *m, int error) noexcept nogil:
-        """The other side ended it: tried again while no route has passed, a fault later."""
-        if m.state == ST_UP and (m.sending or m.holding.announced):
+        """The other side ended it: tried again while no route has come, a fault later."""
+        if m.state == ST_UP and m.holding.announced > m.announced_at:
             if error:
                 m.error = <uint32_t>error
             m.resets += 1
