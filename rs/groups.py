@@ -74,6 +74,11 @@ class Groups:
     def __len__(self) -> int:
         return len(self._groups)
 
+    def use_identity(self, local_asn: int, cluster_id: int) -> None:
+        """Export as this AS and cluster from the next view on; the members of the old ones go."""
+        self._local_asn = local_asn
+        self._cluster_id = cluster_id
+
     def join(self, slot: int, view_key: ViewKey, group_key: GroupKey) -> Member:
         """Add a peer; it gets the table, then every change."""
         member = self._group(view_key, group_key).join(slot)
@@ -85,7 +90,7 @@ class Groups:
 
         The old member must leave afterwards, and left() be called for it.
         """
-        new = self._group(view_key, group_key).join_all(member.slot)
+        new = self._group(view_key, group_key).join_all(member.slot, member)
         self._keys[new] = (view_key, group_key)
         return new
 
@@ -125,7 +130,8 @@ class Groups:
         return self._views[self._keys[member][0]]
 
     def _make_view(self, key: ViewKey) -> View:
-        content = (key.kind, key.next_hop, key.honor_well_known)
+        speaker = (self._local_asn, self._cluster_id)
+        content = (*speaker, key.kind, key.next_hop, key.honor_well_known)
         number = self._numbers.setdefault(content, len(self._numbers) + 1)
         program = Program(
             number,

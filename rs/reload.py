@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from rs.config import AsSetRule, Effect, diff
+from rs.config import AsSetRule, Effect, Router, diff, keys_of
 from rs.iana import CeaseSubcode
 
 if TYPE_CHECKING:
     from rs.config import Change, Config, Neighbor
     from rs.peer import Peer
-    from rs.router import Router
+    from rs.router import Router as RunningRouter
 
 IN_PLACE = {"first_as_check", "as_set", "allow_own_as"}
-"""Keys that change what import checks; the others that re-evaluate change what is sent."""
+"""Keys of neighbors that change what import checks."""
+SENT = {"next_hop_self", "honor_well_known"}
+"""Keys of neighbors that change what is sent."""
 
 
 @define
@@ -45,32 +47,39 @@ class Reloaded:
         )
 
 
-def apply(router: Router, config: Config) -> Reloaded:
+def apply(router: RunningRouter, config: Config) -> Reloaded:
     """Make `config` the one that runs; return what that took."""
     difference = diff(router.config, config)
+    effects = {keys_of(Router)[name][1].effect for name in difference.router_keys}
     done = Reloaded()
     router.use_config(config)
-    now = router.now()
     for neighbor in difference.removed:
         for peer in _peers_of(router, neighbor):
-            peer.session.stop(now, CeaseSubcode.PEER_DECONFIGURED)
-            router.retire(peer)
+            _retire(router, peer, CeaseSubcode.PEER_DECONFIGURED)
         done.removed += 1
+    if Effect.RESET in effects:
+        router.use_identity(config)
     for change in difference.changed:
         _change(router, change, done)
+    if Effect.NEXT_SESSION in effects:
+        _tell_sessions(router, config, done, {change.new.name for change in difference.changed})
     for neighbor in difference.added:
         done.added += 1
         if not neighbor.is_range:
+            guest = router.peer_for(str(neighbor.address))
+            if guest is not None:
+                # It came from a range; from now on it is a neighbor in its own right.
+                _retire(router, guest, CeaseSubcode.PEER_DECONFIGURED)
             router.add(neighbor)
-    if difference.router_keys or difference.igp:
+    if Effect.REEVALUATE in effects or difference.igp:
         router.use_decision(config)
-    if difference.added or difference.removed or done.reset:
+    if difference.added or difference.removed or done.reset or "listen" in difference.router_keys:
         router.renew_membership()
     router.on_wake()
     return done
 
 
-def _peers_of(router: Router, neighbor: Neighbor) -> list[Peer]:
+def _peers_of(router: RunningRouter, neighbor: Neighbor) -> list[Peer]:
     """Return the peers that a neighbor's configuration stands for: one, or those of a range."""
     if neighbor.is_range:
         return [p for p in router.peers.values() if p.dynamic and p.origin == neighbor.name]
@@ -78,18 +87,37 @@ def _peers_of(router: Router, neighbor: Neighbor) -> list[Peer]:
     return [peer] if peer is not None else []
 
 
-def _change(router: Router, change: Change, done: Reloaded) -> None:
+def _retire(router: RunningRouter, peer: Peer, why: CeaseSubcode) -> None:
+    peer.session.stop(router.now(), why)
+    router.retire(peer)
+
+
+def _use(peer: Peer, new: Neighbor) -> Neighbor:
+    """Give a peer its configuration; return it as it is for the AS number of the session."""
+    settled = new.instance(peer.address, peer.asn) if peer.dynamic and peer.ups else new
+    peer.use(settled)
+    return settled
+
+
+def _tell_sessions(router: RunningRouter, config: Config, done: Reloaded, known: set[str]) -> None:
+    """Let the neighbors that are not changed themselves say what is new of us in the next OPEN."""
+    for neighbor in config.neighbors:
+        peers = [] if neighbor.name in known else _peers_of(router, neighbor)
+        for peer in peers:
+            _use(peer, neighbor)
+        done.pending += bool(peers)
+
+
+def _change(router: RunningRouter, change: Change, done: Reloaded) -> None:
     now = router.now()
     new = change.new
     for peer in _peers_of(router, new):
         if change.needs_reset:
-            peer.session.stop(now, CeaseSubcode.OTHER_CONFIG_CHANGE)
-            router.retire(peer)
+            _retire(router, peer, CeaseSubcode.OTHER_CONFIG_CHANGE)
             if not peer.dynamic:
                 router.add(new)
             continue
-        settled = new.instance(peer.address, peer.asn) if peer.dynamic and peer.ups else new
-        peer.use(settled)
+        settled = _use(peer, new)
         if "enabled" in change.keys:
             if new.enabled:
                 peer.session.start(now)
@@ -104,7 +132,7 @@ def _change(router: Router, change: Change, done: Reloaded) -> None:
                     allow_own_as=settled.allow_own_as,
                 )
                 router.recheck(peer)
-            if set(change.keys) - IN_PLACE:
+            if SENT.intersection(change.keys):
                 router.rejoin(peer)
     if change.needs_reset:
         done.reset += 1

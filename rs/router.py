@@ -112,6 +112,7 @@ class Router:
         self._membership_due = False
         """Neighbors have come or gone, and attribute sets do not know of it yet."""
         self._membership_runs = False
+        self._own_addresses: set[str] = set()
         self.on_wake: Callable[[], None] = lambda: None
         """Called when there is new work for the scheduler; the transport sets it."""
         self.on_commands: Callable[[Peer], None] = lambda _: None
@@ -197,8 +198,8 @@ class Router:
             allow_own_as=neighbor.allow_own_as,
         )
 
-    def _update_directory(self) -> None:
-        """Tell the compiler of communities who is there."""
+    def _update_directory(self) -> bool:
+        """Tell the compiler of communities who is there; return whether our addresses changed."""
         slots: dict[int, list[int]] = {}
         for peer in self.peers.values():
             if peer.dynamic and not peer.ups:
@@ -212,6 +213,9 @@ class Router:
         }
         own |= {p.neighbor.local_address for p in self.peers.values() if p.neighbor.local_address}
         self.control.set_peers(slots, sorted(own))
+        changed = own != self._own_addresses
+        self._own_addresses = own
+        return changed
 
     def forget(self, peer: Peer) -> None:
         """Drop a dynamic peer that has lost a connection, if it was its only one."""
@@ -431,12 +435,15 @@ class Router:
         """
         while self._membership_due:
             self._membership_due = False
-            self._update_directory()
+            moved = self._update_directory()
             at, changed = 1, False
             while at:
                 at, some = self.rib.recompile(at, COMPILE_STEP)
                 changed = changed or some
                 yield True
+            if moved:
+                # A next hop of ours cannot be used, one that was ours can.
+                yield from self._recheck(sorted(self.peers))
             if changed:
                 yield from self._reevaluate()
                 queued = [table.queued() for table in self.rib.tables]
@@ -473,6 +480,15 @@ class Router:
         if neighbor.enabled:
             peer.session.start(self.now())
 
+    def use_identity(self, config: Config) -> None:
+        """Become another speaker; every session is about to end, and its paths with it."""
+        settings = config.router
+        cluster_id = _number(settings.cluster_id)
+        self.control.use_identity(settings.asn, settings.identifier, cluster_id)
+        self.control.as_loop = settings.is_route_server
+        self.control.communities = settings.control_communities and settings.is_route_server
+        self.groups.use_identity(settings.asn, cluster_id)
+
     def use_decision(self, config: Config) -> None:
         """Take over [router] and [[igp]] as far as sessions do not depend on it; rank anew."""
         settings = config.router
@@ -491,13 +507,13 @@ class Router:
 
     def recheck(self, peer: Peer) -> None:
         """Judge a peer's paths again, in place."""
-        self.scheduler.add(self._recheck(peer))
+        self.scheduler.add(self._recheck([peer.slot]))
 
-    def _recheck(self, peer: Peer) -> Iterator[bool]:
+    def _recheck(self, slots: list[int]) -> Iterator[bool]:
         for table in self.rib.tables:
             at = 1
             while at:
-                at = table.recheck_step([peer.slot], at, PURGE_STEP)
+                at = table.recheck_step(slots, at, PURGE_STEP)
                 yield True
 
     def rejoin(self, peer: Peer) -> None:

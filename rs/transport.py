@@ -131,9 +131,18 @@ class Transport:
         self._open_listeners(self.router.config, self.router.config.router.listen)
 
     def relisten(self, config: Config) -> None:
-        """Change the listening sockets to those of another configuration; RsError as in listen."""
+        """Change the listening sockets to those of another configuration.
+
+        RsError as in listen, and then everything is as it was.
+        """
         wanted = set(config.router.listen)
-        self._open_listeners(config, [e for e in config.router.listen if e not in self._listeners])
+        before = set(self._listeners)
+        try:
+            self._open_listeners(config, [e for e in config.router.listen if e not in before])
+        except RsError:
+            for endpoint in [e for e in self._listeners if e not in before]:
+                self._close_listener(endpoint)
+            raise
         for endpoint in [e for e in self._listeners if e not in wanted]:
             self._close_listener(endpoint)
 

@@ -26,6 +26,8 @@ class Control:
     """Act on the exclusion communities."""
     as_loop: bool
     """Members whose AS is in AS_PATH are not reached."""
+    def use_identity(self, local_asn: int, router_id: int, cluster_id: int) -> None:
+        """Be another speaker. Sets must be recompiled."""
     def set_peers(
         self, slots_by_asn: dict[int, list[int]], own_addresses: Iterable[str] = ()
     ) -> None:

@@ -80,6 +80,12 @@ cdef class Control:
         free(self.allow)
         free(self.own)
 
+    def use_identity(self, uint32_t local_asn, uint32_t router_id, uint32_t cluster_id):
+        """Be another speaker. Sets must be recompiled."""
+        self.local_asn = local_asn
+        self.router_id = router_id
+        self.cluster_id = cluster_id
+
     # --- who is there ----------------------------------------------------------------------------
 
     def set_peers(self, dict slots_by_asn, own_addresses=()):

@@ -59,6 +59,7 @@ cdef class Member:
     cdef int _set_bit(self, uint32_t h) except -1
     cdef int _end_resync(self) except -1
     cdef bint reads(self, uint64_t at, double now) noexcept nogil
+    cdef int _note_all(self) except -1
     cdef int _note_message(self, const uint8_t *m) except -1
     cdef int _note_span(self, const uint8_t *p, uint32_t n, bint withdrawn) except -1
     cdef int _note_withdrawal(self, uint32_t h, uint32_t path_id) except -1

@@ -70,10 +70,11 @@ class Group:
         Nobody waits for a member that has read nothing for a quarter of a second; `now` is in
         seconds.
         """
-    def join_all(self, slot: int) -> Member:
-        """Add a peer that has routes of ours already, by other rules.
+    def join_all(self, slot: int, old: Member) -> Member:
+        """Add a peer that has routes of ours already, by other rules. Returns its Member.
 
-        It gets the present state of every prefix, a withdrawal where there is nothing for it.
+        It gets the present state of every prefix, a withdrawal where there is nothing for it. `old`
+        is its place so far, of no use afterwards but for the end of a message begun.
         """
     def keeping_up(self, now: float) -> tuple[int, int]:
         """Return (members near the end of what there is to send, these and those on the way there).

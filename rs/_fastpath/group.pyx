@@ -263,6 +263,32 @@ cdef class Member:
             off = 0
         return 0
 
+    cdef int _note_all(self) except -1:
+        """Note what the peer may have: what it has not read too, as withdrawals are lost with it.
+
+        Prefixes that are only in unread messages come back to the table, for as long as somebody
+        holds it; identifiers are those of unread withdrawals, and all that it has been sent.
+        """
+        cdef cursor_t c
+        cdef entry_t *e
+        cdef uint32_t h, i, n
+        if self.state == MEMBER_WALK or self.state == MEMBER_LIVE:
+            self._fall_off()
+        if self.private is not None:
+            c = self.pcur
+            c.off += self.private.to_boundary(&c, self.rest)
+            self._note_unread(self.private, &c)
+        if not self.group.adj.addpath:
+            return 0
+        for h in range(1, self.group.table.trie.top):
+            if self.group.table.trie.plens[h] == 255:
+                continue
+            e = self.group.adj.present(h, &n)
+            for i in range(n):
+                if self.group.log.sets.has(e[i].set_h, self.slot):
+                    self._note_withdrawal(h, self.group.adj.ids(e, n)[i])
+        return 0
+
     cdef int _note_message(self, const uint8_t *m) except -1:
         """Read back one of our own UPDATEs: classic fields, or one MP attribute in front."""
         cdef const uint8_t *p = m + HEADER_LEN
@@ -588,15 +614,21 @@ cdef class Group:
                     n += 1
         return near * 2 >= n
 
-    def join_all(self, uint32_t slot):
+    def join_all(self, uint32_t slot, Member old):
         """Add a peer that has routes of ours already, by other rules: it gets the present state of
-        every prefix, a withdrawal where there is nothing for it. Returns its Member."""
+        every prefix, a withdrawal where there is nothing for it. Returns its Member.
+
+        `old` is its place so far, of no use afterwards but for the end of a message begun.
+        """
         cdef Member m = Member(self, slot)
         cdef uint32_t h
+        old._note_all()
         self.log.open_cursor(&m.cur)
         self.members.append(m)
         m._fall_off()
         m.resyncs = 0
+        m.stale_paths = old.stale_paths
+        old.stale_paths = None
         for h in range(1, self.table.trie.top):
             if self.table.trie.plens[h] != 255:
                 m._set_bit(h)
