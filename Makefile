@@ -19,7 +19,7 @@ ASAN    := build/asan
 ASAN_TESTS := $(wildcard $(addprefix tests/test_, differential.py attrs.py decode.py trie.py rib.py \
 	export.py ingest.py exactness.py mrt.py load.py rfc7606.py))
 
-.PHONY: help run test pytest asan asan-build asan-tests build debug lint bench annotate wheel clean FORCE
+.PHONY: help run test pytest asan asan-build asan-tests build debug lint bench guard annotate wheel clean FORCE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -31,6 +31,7 @@ help:
 	@echo 'make asan      only the part of `make test` under the address sanitizer'
 	@echo 'make lint      ruff, mypy and cython-lint'
 	@echo 'make bench     micro benchmarks and the pipeline without sockets'
+	@echo 'make guard     instructions a route, stage by stage, beside bench/instructions.json'
 	@echo 'make annotate  where the compiled code calls Python: HTML beside each .pyx'
 	@echo 'make wheel     dist/*.whl'
 	@echo 'make clean     away with everything that was built, .venv too'
@@ -52,6 +53,10 @@ bench: build
 	$(PY) -m pytest bench/bench_micro.py -q --benchmark-columns=min,median,ops \
 	  --benchmark-sort=name -p no:cacheprovider $(ARGS)
 	$(PY) -m bench.bench_pipeline
+
+# ARGS=--update makes the figures the new baseline.
+guard: build
+	$(PY) -m bench.instructions $(ARGS)
 
 debug:
 	$(MAKE) MODE=debug build
