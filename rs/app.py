@@ -98,17 +98,23 @@ class Daemon:
     async def reload(self) -> str:
         """Read the configuration again and apply what differs; return what was done.
 
-        ConfigError if it has faults, and then nothing has changed.
+        ConfigError if it has faults, RsError if a place to listen cannot be had; then nothing has
+        changed.
         """
         config = load_config(self.config.path)
         for warning in config.warnings:
             log.warning("%s", warning)
-        if config.router.listen != self.config.router.listen:
-            self.transport.relisten(config)
+        try:
+            if config.api != self.config.api:
+                await self._serve(config.api)
+            if config.router.listen != self.config.router.listen:
+                self.transport.relisten(config)
+        except RsError:
+            if config.api != self.config.api:
+                await self._serve(self.config.api)
+            raise
         done = reload.apply(self.router, config)
         self.transport.settle()
-        if config.api != self.config.api:
-            await self._serve(config.api)
         self.config = config
         return str(done)
 

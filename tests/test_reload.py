@@ -725,6 +725,35 @@ class TestDaemon:
         finally:
             taken.close()
 
+    def test_api_that_cannot_be_had_leaves_everything(self, tmp_path):
+        path, (a, b, c) = tmp_path / "rs.toml", free_ports(3)
+        write(path, [a], f'[api]\nlisten = "127.0.0.1:{c}"\n')
+        taken = socket.create_server(("127.0.0.1", 0))
+
+        async def connects(port):
+            with socket.socket() as sock:
+                sock.setblocking(False)
+                await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+
+        async def test(daemon):
+            before = daemon.config
+            api = f'[api]\nlisten = "127.0.0.1:{taken.getsockname()[1]}"\n'
+            write(path, [b], api, neighbors="127.0.0.8 65008")
+            with pytest.raises(RsError):
+                await daemon.reload()
+            assert ports_of(daemon) == {a}
+            assert daemon.config is daemon.router.config is before
+            await connects(c)
+            write(path, [b, taken.getsockname()[1]], "", neighbors="127.0.0.8 65008")
+            with pytest.raises(RsError):
+                await daemon.reload()
+            await connects(c)
+
+        try:
+            with_daemon(path, test)
+        finally:
+            taken.close()
+
     def test_says_what_was_done(self, tmp_path):
         path, (a,) = tmp_path / "rs.toml", free_ports(1)
         write(path, [a])
