@@ -42,3 +42,7 @@ class ApiError(RsError):
     def __init__(self, message: str, problems: list[str] | None = None) -> None:
         super().__init__(message)
         self.problems = problems or []
+
+
+class VrpError(RsError):
+    """A file of VRPs that cannot be used; the message names file and entry."""

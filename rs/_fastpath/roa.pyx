@@ -151,11 +151,15 @@ cdef class VrpList:
         if max_length is None:
             rec.max_len = rec.plen
         else:
+            if not isinstance(max_length, int):
+                raise TypeError(f"max length {max_length!r} of {prefix} is no integer")
             v = max_length
             if v < rec.plen or v > 8 * width_of(rec.family):
                 raise ValueError(f"max length {max_length} of {prefix} is not between "
                                  f"{rec.plen} and {8 * width_of(rec.family)}")
             rec.max_len = <uint8_t>v
+        if not isinstance(asn, int):
+            raise TypeError(f"AS number {asn!r} of {prefix} is no integer")
         v = asn
         if v < 0 or v > 0xFFFFFFFF:
             raise ValueError(f"AS number {asn} of {prefix} is out of range")
