@@ -121,6 +121,7 @@ class Transport:
         self._timers: dict[Peer, tuple[float, asyncio.TimerHandle]] = {}
         self._next_send = 0
         self._closed = False
+        self._faults_told = 0
         router.on_wake = self._schedule_turn
         router.on_commands = self._after
 
@@ -453,7 +454,12 @@ class Transport:
         if self._closed:
             return
         now = begun = self.router.now()
-        more = self.router.scheduler.run(now + WORK_BUDGET, self.router.now)
+        try:
+            more = self.router.scheduler.run(now + WORK_BUDGET, self.router.now)
+        except Exception:
+            # A bug of ours; sessions and what is encoded already must go on all the same.
+            log.exception("routing work")
+            more = True
         now = self.router.now()
         more = self._send(now + SEND_BUDGET) or more
         if more:
@@ -506,6 +512,10 @@ class Transport:
         if self._closed:
             return
         now = self.router.now()
+        exporter = self.router.exporter
+        if exporter.faults != self._faults_told:
+            self._faults_told = exporter.faults
+            log.error("export: %d prefixes failed, last %s", exporter.faults, exporter.last_fault)
         for conn in list(self._connections):
             if not conn.outbox.blocked:
                 conn.progress = now

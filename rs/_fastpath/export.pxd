@@ -36,3 +36,5 @@ cdef class Exporter:
     cdef uint32_t vacant_cap
     cdef uint32_t turn              # 1: IPv4 first
     cdef readonly uint64_t evaluated
+    cdef readonly uint64_t faults       # prefixes whose evaluation raised: always 0, or a bug
+    cdef readonly object last_fault     # the last one in words

@@ -30,6 +30,12 @@ class Exporter:
     def views(self) -> list[list[View]]:
         """By family: list of View."""
     @property
+    def faults(self) -> int:
+        """Prefixes whose evaluation raised: always 0, or a bug."""
+    @property
+    def last_fault(self) -> str | None:
+        """The last of them in words."""
+    @property
     def evaluated(self) -> int: ...
     def step(self, n: int) -> int:
         """Evaluate up to `n` dirty prefixes and log what follows; return how many there were.

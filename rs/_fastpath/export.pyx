@@ -201,7 +201,7 @@ cdef class Exporter:
         cdef Table table
         cdef View view
         cdef list views
-        cdef uint32_t h, done = 0, n_vacant, i, _i, batch
+        cdef uint32_t h, done = 0, n_vacant, i, k, batch
         cdef uint32_t *p
         # Families take turns in going first, so that none has to wait for the other to be done.
         self.turn ^= 1
@@ -219,17 +219,25 @@ cdef class Exporter:
                 self.vacant_cap = batch
             views = self.views[table.family]
             n_vacant = 0
-            for _i in range(batch):
-                h = table.dirty[table.dirty_head]
-                table.dirty_head += 1
-                table.dests[h].flags &= <unsigned char>~DEST_DIRTY
-                if table.dests[h].flags & DEST_UNRANKED:
-                    table.rank(h)
-                for view in views:
-                    view.apply(h)
-                if table.dests[h].n_paths == 0:
-                    self.vacant[n_vacant] = h
-                    n_vacant += 1
+            k = 0
+            while k < batch:
+                try:
+                    while k < batch:
+                        h = table.dirty[table.dirty_head]
+                        table.dirty_head += 1
+                        k += 1
+                        table.dests[h].flags &= <unsigned char>~DEST_DIRTY
+                        if table.dests[h].flags & DEST_UNRANKED:
+                            table.rank(h)
+                        for view in views:
+                            view.apply(h)
+                        if table.dests[h].n_paths == 0:
+                            self.vacant[n_vacant] = h
+                            n_vacant += 1
+                except Exception as fault:
+                    # A fault of ours with one prefix must not stop all others for good.
+                    self.faults += 1
+                    self.last_fault = f"{table.trie.key(h)}: {fault!r}"
             for view in views:
                 view.drain()
             # Only now: the encoder needs the prefix until its withdrawal is written.
