@@ -170,7 +170,7 @@ async def _main(config: Config) -> None:
         gc.collect()
         gc.freeze()
         await stopped.wait()
-        log.info("stopping")
+        log.info("stopping; longest slice %.1f ms", daemon.router.loop.longest_slice * 1e3)
     finally:
         await daemon.stop("rs is stopping")
 

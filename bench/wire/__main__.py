@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from bench.wire.bed import DAEMON, Bed
 from bench.wire.daemons import PORT, Daemon, Site, known
-from bench.wire.process import listens
+from bench.wire.process import MemoryGroup, listens
 from bench.wire.scenarios import SCENARIOS, Scenario
 from bench.wire.worker import Order
 
@@ -50,10 +51,13 @@ def run_once(daemon: Daemon, scenario: Scenario, scale: float) -> dict[str, Any]
         command = daemon.command(site, folder)
         inside = ["ip", "netns", "exec", bed.daemon_ns, "taskset", "-c", "0"]
         env = os.environ | daemon.env
+        memory = MemoryGroup(f"rsbench-{os.getpid()}")
         with (folder / "output").open("wb") as output:
             process = subprocess.Popen(
                 inside + command, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT
             )
+        memory.add(process.pid)
+        result: dict[str, Any] = {}
         try:
             begun = time.monotonic()
             while not listens(process.pid, PORT):
@@ -94,8 +98,9 @@ def run_once(daemon: Daemon, scenario: Scenario, scale: float) -> dict[str, Any]
             )
             if worker.returncode:
                 raise RuntimeError(f"the client ended with {worker.returncode}")
-            result: dict[str, Any] = json.loads(worker.stdout)
+            result |= json.loads(worker.stdout)
             result["ready_s"] = ready
+            result["cgroup_peak"] = memory.peak
             result["daemon_alive"] = process.poll() is None
             if not all(p["complete"] for p in result["phases"]):
                 result["said"] = (folder / "output").read_text(errors="replace")
@@ -107,6 +112,13 @@ def run_once(daemon: Daemon, scenario: Scenario, scale: float) -> dict[str, Any]
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            memory.remove()
+            # What rs says of itself when it ends: how long it ever held its loop.
+            slices = re.findall(
+                r"longest slice ([0-9.]+) ms", (folder / "output").read_text(errors="replace")
+            )
+            if slices:
+                result["longest_slice_ms"] = float(slices[-1])
 
 
 def spread(values: list[float | None], digits: int = 2) -> str:
@@ -155,6 +167,8 @@ def show(
         table.add_column(column, justify="left" if column in ("daemon", "phase") else "right")
     for column in ("RSS MB", "peak MB", "client CPU s", "UPDATEs", "MB sent", "p50/p99/max ms"):
         table.add_column(column, justify="right")
+    for column in ("cgroup MB", "slice ms"):
+        table.add_column(column, justify="right")
     table.add_column("held")
     floor = results.get("floor", [])
     for name, runs in results.items():
@@ -163,7 +177,7 @@ def show(
             rows = [r["phases"][at] for r in good if len(r["phases"]) > at]
             if not rows:
                 why = sorted({str(r.get("error") or r["up"])[:300] for r in runs})
-                cells = [name, versions[name], phase.name, *["-"] * 12, "; ".join(why)]
+                cells = [name, versions[name], phase.name, *["-"] * 14, "; ".join(why)]
                 table.add_row(*cells)
                 continue
             base = [f["phases"][at]["last_s"] for f in floor if len(f.get("phases", ())) > at]
@@ -194,6 +208,8 @@ def show(
                 f"{statistics.median([p['updates'] for p in rows]):,.0f}",
                 f"{statistics.median([p['rx_bytes'] for p in rows]) / 1e6:,.0f}",
                 latency,
+                spread([(r.get("cgroup_peak") or 0) / 1e6 for r in good], 0) if at == 0 else "",
+                spread([r.get("longest_slice_ms") for r in good], 1) if at == 0 else "",
                 verdict(rows),
             )
     console.print(table)

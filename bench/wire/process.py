@@ -61,6 +61,47 @@ def usage(pid: int) -> Usage:
     return Usage(rss, peak, cpu, waited)
 
 
+class MemoryGroup:
+    """A cgroup for a daemon's processes: its peak also counts page cache and kernel memory.
+
+    `peak` is None where this machine has no memory controller that we may use.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._folder: Path | None = None
+        # Version 1 has a tree per controller, version 2 one for all.
+        for base, self._file in (
+            (Path("/sys/fs/cgroup/memory"), "memory.max_usage_in_bytes"),
+            (Path("/sys/fs/cgroup"), "memory.peak"),
+        ):
+            folder = base / name
+            try:
+                folder.mkdir()
+            except OSError:
+                continue
+            if (folder / self._file).exists():
+                self._folder = folder
+                return
+            folder.rmdir()
+
+    def add(self, pid: int) -> None:
+        """Count a process, and what it starts from now on."""
+        if self._folder is not None:
+            (self._folder / "cgroup.procs").write_text(str(pid))
+
+    @property
+    def peak(self) -> int | None:
+        """Octets."""
+        if self._folder is None:
+            return None
+        return int((self._folder / self._file).read_text())
+
+    def remove(self) -> None:
+        """Remove the cgroup; its processes must have ended."""
+        if self._folder is not None:
+            self._folder.rmdir()
+
+
 def listens(pid: int, port: int) -> bool:
     """Whether the network namespace of `pid` has a TCP socket that listens on `port`."""
     for name in ("tcp", "tcp6"):
