@@ -43,7 +43,7 @@ from rs.router import Router
 from rs.session import Close, Connect, Down, Log, RefreshReceived, Send, SessionConfig, Up
 from tests.reference import codec, export
 from tests.reference.rib import Peer as ReferencePeer
-from tests.reference.rib import ReferenceRouter, RouterOptions
+from tests.reference.rib import ReferenceRouter, RouterOptions, reject_reasons
 from tests.reference.update import Context, Outcome, decode_update
 
 if TYPE_CHECKING:
@@ -136,13 +136,17 @@ class Speaker:
     enhanced_refresh: bool = True
     extended_next_hop: bool = False
     add_path: tuple[Family, ...] = ()
+    """Families in which it sends several paths of a prefix."""
+    hears_paths: tuple[Family, ...] = ()
+    """Families in which it can receive them."""
     slow: bool = False
     """It reads nothing when the lab lets everybody read."""
 
     conn: Conn | None = None
     peer: Peer | None = None
     partial: bytes = b""
-    tables: dict[Family, dict[str, Attrs]] = field(default_factory=dict)
+    tables: dict[Family, dict[tuple[str, int], Attrs]] = field(default_factory=dict)
+    """By prefix and path identifier, which is 0 without ADD-PATH."""
     events: list[tuple[Any, ...]] = field(default_factory=list)
     """("announce", prefix, attrs), ("withdraw", prefix), ("eor", family), ("borr", family),
     ("eorr", family), ("notification", code, subcode), in the order of arrival."""
@@ -183,7 +187,11 @@ class Speaker:
             extended_message=self.extended_message,
             enhanced_route_refresh=self.enhanced_refresh,
             extended_next_hop=self.extended_next_hop,
-            addpath=dict.fromkeys(self.add_path, AddPathMode.SEND),
+            addpath={
+                f: AddPathMode(2 * (f in self.add_path) + (f in self.hears_paths))
+                for f in self.families
+                if f in self.add_path or f in self.hears_paths
+            },
         )
         return encode_open(config.offer().message())
 
@@ -204,7 +212,7 @@ class Speaker:
     def receiving(self) -> Context:
         """How this speaker reads what it is sent: as an internal peer, so that it sees everything
         that should not have been sent to an external one."""
-        return replace(self.sending(), ibgp=True, addpath=frozenset())
+        return replace(self.sending(), ibgp=True, addpath=frozenset(self.hears_paths))
 
     def take(self, data: bytes) -> None:
         """Take bytes from the connection; every whole message is decoded and must be flawless."""
@@ -245,20 +253,28 @@ class Speaker:
         assert result.discarded == 0, told
         if result.eor is not None:
             self._note("eor", result.eor)
-        for family, prefix, _ in result.withdrawn:
+        for family, prefix, path_id in result.withdrawn:
             assert family in self.families
-            self.tables.setdefault(family, {}).pop(prefix, None)
+            self.tables.setdefault(family, {}).pop((prefix, path_id), None)
             self._note("withdraw", prefix)
-        for (family, prefix, _), attrs in result.routes():
+        for (family, prefix, path_id), attrs in result.routes():
             assert family in self.families
-            self.tables.setdefault(family, {})[prefix] = attrs
+            self.tables.setdefault(family, {})[prefix, path_id] = attrs
             self._note("announce", prefix, attrs)
             if self.watch is not None:
                 self.watch(prefix, attrs)
 
     def table(self) -> dict[str, Attrs]:
-        """Everything it has, both families."""
-        return {p: a for table in self.tables.values() for p, a in table.items()}
+        """Everything it has, both families, where it has one path a prefix."""
+        return {p: a for table in self.tables.values() for (p, _), a in table.items()}
+
+    def paths(self) -> dict[str, list[Attrs]]:
+        """Everything it has: for each prefix its paths, by identifier."""
+        found: dict[str, list[Attrs]] = {}
+        for table in self.tables.values():
+            for (prefix, _), attrs in sorted(table.items(), key=lambda item: item[0]):
+                found.setdefault(prefix, []).append(attrs)
+        return found
 
     def count(self, kind: str, *values: Any) -> int:
         return sum(1 for e in self.events if e[: 1 + len(values)] == (kind, *values))
@@ -275,11 +291,13 @@ class Oracle(ReferenceRouter):
         self.neighbors: dict[int, Neighbor] = {}
         self.next_hops: dict[int, dict[Family, str]] = {}
         """Our own address where it replaces the next hop, by member and family."""
+        self.many: dict[int, tuple[Family, ...]] = {}
+        """Families in which a member gets every path (RFC 7911)."""
 
-    def due(self, prefix: str, ranked: Sequence[Any]) -> dict[int, Attrs]:
-        """What every member must have of one prefix."""
+    def due(self, prefix: str, ranked: Sequence[Any]) -> dict[int, list[Attrs]]:
+        """What every member must have of one prefix, in order of preference."""
         family = codec.family_of(prefix)
-        found = {}
+        found: dict[int, list[Attrs]] = {}
         for member in self.members(family):
             neighbor = self.neighbors[member.index]
             options = replace(
@@ -287,28 +305,35 @@ class Oracle(ReferenceRouter):
                 honor_well_known=neighbor.honor_well_known,
                 exclude_as_loop=self.options.exclude_as_loop,
             )
-            due = export.outputs(self.options.role, [member], ranked, options)
-            if member.index not in due:
-                continue
-            path, attrs = due[member.index]
-            own = self.next_hops[member.index].get(family)
-            reflected = member.kind.internal and path.ibgp
-            for key in ("next_hop", "link_local"):
-                attrs.pop(key, None)
-                if key in path.attrs:
-                    attrs[key] = path.attrs[key]
-            if own is not None and not reflected:
-                attrs.pop("link_local", None)
-                attrs["next_hop"] = own
-            found[member.index] = attrs
+            if family in self.many.get(member.index, ()):
+                paths = [p for p in ranked if export.eligible(p, member, options)]
+                paths = paths[: neighbor.add_path_limit or len(paths)]
+            else:
+                best = export.best_for(member, ranked, options)
+                paths = [] if best is None else [best]
+            if paths:
+                found[member.index] = [self._output(p, member, family, options) for p in paths]
         return found
 
-    def tables(self) -> dict[int, dict[str, Attrs]]:
+    def _output(self, path: Any, member: Any, family: Family, options: Any) -> Attrs:
+        """Attributes as a member gets them, with the next hop that its neighbor's keys ask for."""
+        attrs = export.output_attrs(path, member, options)
+        own = self.next_hops[member.index].get(family)
+        for key in ("next_hop", "link_local"):
+            attrs.pop(key, None)
+            if key in path.attrs:
+                attrs[key] = path.attrs[key]
+        if own is not None and not (member.kind.internal and path.ibgp):
+            attrs.pop("link_local", None)
+            attrs["next_hop"] = own
+        return attrs
+
+    def all_paths(self) -> dict[int, dict[str, list[Attrs]]]:
         """For every peer that is up the exact table it must hold."""
-        tables: dict[int, dict[str, Attrs]] = {index: {} for index in sorted(self.up)}
+        tables: dict[int, dict[str, list[Attrs]]] = {index: {} for index in sorted(self.up)}
         for prefix, ranked in self.loc_rib().items():
-            for index, attrs in self.due(prefix, [path for path, _ in ranked]).items():
-                tables[index][prefix] = attrs
+            for index, paths in self.due(prefix, [path for path, _ in ranked]).items():
+                tables[index][prefix] = paths
         return tables
 
 
@@ -473,6 +498,9 @@ class Lab:
         neighbor = peer.neighbor
         self.oracle.neighbors[peer.slot] = neighbor
         self.oracle.next_hops[peer.slot] = LOCAL if neighbor.next_hop_self else {}
+        agreed = peer.session.negotiated
+        assert agreed is not None
+        self.oracle.many[peer.slot] = tuple(agreed.addpath_send)
         self.oracle.peers[peer.slot] = ReferencePeer(
             index=peer.slot,
             asn=speaker.asn,
@@ -653,18 +681,27 @@ class Lab:
     def check(self, what: str = "") -> int:
         """Compare everything with the oracle; return the number of routes compared."""
         assert self.oracle is not None
-        want = self.oracle.tables()
+        want = self.oracle.all_paths()
         n = 0
         for speaker in self.speakers:
             if not speaker.up:
                 continue
             due = want[speaker.slot]
             self._check_stored(speaker, due, what)
-            sent = {p: a for p, a in due.items() if deliverable(speaker, p, a)}
-            compare_tables(f"{what} {speaker.address} is sent", speaker.table(), sent)
+            sent = {}
+            for prefix, paths in due.items():
+                if fitting := [a for a in paths if deliverable(speaker, prefix, a)]:
+                    sent[prefix] = fitting
+            got = speaker.paths()
+            for prefix, paths in got.items():
+                if prefix in sent:
+                    # Identifiers say nothing of preference.
+                    sent[prefix] = sorted(sent[prefix], key=repr_of)
+                    got[prefix] = sorted(paths, key=repr_of)
+            compare_tables(f"{what} {speaker.address} is sent", got, sent)
             assert not speaker.partial
             self._check_markers(speaker, what)
-            n += len(sent)
+            n += sum(map(len, sent.values()))
         self._check_loc_rib(what)
         return n
 
@@ -680,7 +717,7 @@ class Lab:
             marks.remove("eor")
             assert marks == ["borr", "eorr"] * (len(marks) // 2), f"{what} {speaker.address}"
 
-    def _check_stored(self, speaker: Speaker, due: dict[str, Attrs], what: str) -> None:
+    def _check_stored(self, speaker: Speaker, due: dict[str, list[Attrs]], what: str) -> None:
         peer = speaker.peer
         assert peer is not None
         for family in speaker.families:
@@ -690,12 +727,13 @@ class Lab:
             table = self.router.rib.tables[family]
             stored = {}
             for prefix in self.prefixes(family):
-                attrs_h = view.adj.sent_to(handle(table, prefix), peer.slot)
-                if attrs_h:
-                    stored[prefix] = self.router.attrs.describe(attrs_h)
+                paths = view.adj.sent_paths(handle(table, prefix), peer.slot)
+                assert len({path_id for path_id, _ in paths}) == len(paths)
+                if paths:
+                    stored[prefix] = [self.router.attrs.describe(h) for _, h in paths]
             want = {p: a for p, a in due.items() if codec.family_of(p) is family}
             compare_tables(f"{what} Adj-RIB-Out of {speaker.address}", stored, want)
-            assert view.adj.advertised(peer.slot) == len(want), what
+            assert view.adj.advertised(peer.slot) == sum(map(len, want.values())), what
 
     def prefixes(self, family: Family) -> list[str]:
         """Every prefix in a table, in order."""
@@ -727,7 +765,13 @@ class Lab:
                 assert usable == ranked, f"{what} Loc-RIB of {prefix}"
         missing = set(want) - prefixes
         assert not missing, f"{what} Loc-RIB lacks {missing}"
-        assert seen == rejected, f"{what} rejected paths"
+        for key in set(seen) | set(rejected):
+            slot, prefix, path_id = key
+            assert key in rejected, f"{what} {key} is rejected as {seen[key]!r}"
+            held = self.oracle.adj_rib_in[slot][prefix, path_id]
+            # Where several checks fail, any of them is a reason.
+            reasons = reject_reasons(held.attrs, self.oracle.peers[slot], self.oracle.options)
+            assert seen.get(key) in reasons, f"{what} {key}: {seen.get(key)!r}, not {reasons}"
 
     def check_empty(self) -> None:
         """Nothing is left: every peer is gone and everything is drained."""
@@ -769,17 +813,21 @@ def plain(attrs: Attrs) -> Attrs:
     return {**attrs, "unknown": unknown}
 
 
-def compare_tables(what: str, got: dict[str, Attrs], want: dict[str, Attrs]) -> None:
-    """Compare two tables, attribute by attribute; name the first differences."""
+def repr_of(attrs: Attrs) -> str:
+    """Something to sort attributes by."""
+    return repr(sorted(plain(attrs).items()))
+
+
+def compare_tables(what: str, got: dict[str, list[Attrs]], want: dict[str, list[Attrs]]) -> None:
+    """Compare two tables, attribute by attribute; name the first difference."""
     for prefix in sorted(set(got) | set(want)):
-        one, two = got.get(prefix), want.get(prefix)
-        if one is None or two is None:
-            raise AssertionError(f"{what}: {prefix}: got {one}, want {two}")
-        one, two = plain(one), plain(two)
-        for key in sorted(set(one) | set(two)):
-            assert one.get(key) == two.get(key), (
-                f"{what}: {prefix}: {key}: got {one.get(key)}, want {two.get(key)}\n{one}\n{two}"
-            )
+        one, two = got.get(prefix, []), want.get(prefix, [])
+        assert len(one) == len(two), f"{what}: {prefix}: got {one}, want {two}"
+        for a, b in zip(map(plain, one), map(plain, two), strict=True):
+            for key in sorted(set(a) | set(b)):
+                assert a.get(key) == b.get(key), (
+                    f"{what}: {prefix}: {key}: got {a.get(key)}, want {b.get(key)}\n{a}\n{b}"
+                )
 
 
 def prefix_key(prefix: str) -> tuple[bytes, int]:

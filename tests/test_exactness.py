@@ -1,4 +1,13 @@
-"""Exactness: after any churn every member holds what the oracle says, and so does the router."""
+"""Exactness: after any churn every member holds what the oracle says, and so does the router.
+
+A whole router with its sessions, in memory: UPDATE bytes in, in any pieces; work in slices of any
+length; members that read all, little, or nothing for a while, so that they fall off the log; peers
+that go and come back, ask for their table again, and begin a refresh of their own. Compared are the
+tables that members decode from their bytes, the stored Adj-RIB-Out, the ranking with its deciding
+steps, rejected paths with their reasons, and that nothing is left when all are gone.
+
+RS_SEEDS is the number of scripts a scenario, RS_SEED the first one's seed.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rs.config import AddPath, MedRule, Role
+from rs.iana import RefreshSubtype
+from rs.peer import refresh_marker
 from tests import strategies
 from tests.reference import codec
+from tests.reference.export import Kind
 from tests.routers import (
     BOTH,
     V4,
@@ -22,47 +35,46 @@ from tests.routers import (
 from tests.strategies import Source
 
 if TYPE_CHECKING:
-    from rs.iana import Family
+    from collections.abc import Callable
 
-SEEDS = int(os.environ.get("RS_SEEDS", "4"))
+    from tests.reference.rib import Peer
+
+SEEDS = int(os.environ.get("RS_SEEDS", "2"))
 FIRST_SEED = int(os.environ.get("RS_SEED", "1"))
-
-
-def make_speakers(src: Source, n: int) -> list[Speaker]:
-    """Members of every kind: 2-octet AS, without extended messages, of one family only."""
-    return [
-        Speaker(
-            address=peer.address,
-            asn=peer.asn,
-            router_id=peer.router_id,
-            families=(V4,) if src.chance(8) else (V6,) if src.chance(8) else BOTH,
-            four_octet_as=peer.asn > 0xFFFF or not src.chance(25),
-            extended_message=src.chance(60),
-            enhanced_refresh=src.chance(60),
-            extended_next_hop=False,
-        )
-        for peer in strategies.route_server_peers(n)
-    ]
-
-
-def hop(speaker: Speaker, family: Family) -> str:
-    low = int(speaker.address.rpartition(".")[2])
-    return speaker.address if family is V4 else f"2001:db8:1::{low:x}"
+ALL = range(FIRST_SEED, FIRST_SEED + SEEDS)
+ONE = range(FIRST_SEED, FIRST_SEED + max(1, SEEDS // 2))
 
 
 class Churn:
-    """Random things that happen to a lab."""
+    """Random things that happen to a router, its neighbors, and the bytes between them."""
 
-    def __init__(self, seed: int, lab: Lab, speakers: list[Speaker], prefixes: list[str]) -> None:
-        self.src = Source.seeded(seed)
+    def __init__(
+        self,
+        src: Source,
+        lab: Lab,
+        speakers: list[Speaker],
+        peers: list[Peer],
+        attrs_of: Callable[..., dict[str, Any]] = strategies.member_attrs,
+        *,
+        prefixes: int = 120,
+        fat: int = 0,
+    ) -> None:
+        self.src = src
         self.lab = lab
         self.speakers = speakers
-        self.prefixes = prefixes
-        self.reference_peers = {
-            s: strategies.Peer(i, s.asn, s.address) for i, s in enumerate(speakers)
-        }
-        self.peers = list(self.reference_peers.values())
-        self.kinds = 0
+        self.peers = peers
+        self.peer_of = dict(zip(speakers, peers, strict=True))
+        self.attrs_of = attrs_of
+        self.prefixes = strategies.prefix_pool(src, prefixes)
+        self.fat = fat
+        self.fallen = 0
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self.step()
+            if self.src.chance(10):
+                self.burst()
+            self.fallen = max(self.fallen, sum(g.n_resync for g in self.lab.groups()))
 
     def step(self) -> None:
         src, lab = self.src, self.lab
@@ -73,16 +85,17 @@ class Churn:
             lab.up(speaker)
             return
         kind = src.integers(0, 99)
-        if kind < 60:
+        if kind < 58:
             self.announce(speaker)
-        elif kind < 82:
+        elif kind < 80:
             prefixes = self.some(speaker, 6)
-            if prefixes:
-                lab.update(speaker, codec.encode_update((), None, prefixes))
-        elif kind < 86:
+            self.update(speaker, (), None, prefixes)
+        elif kind < 84:
             lab.down(speaker)
-        elif kind < 90:
+        elif kind < 88:
             lab.refresh(speaker, src.pick(speaker.families))
+        elif kind < 90:
+            self.own_refresh(speaker)
         elif kind < 93:
             speaker.slow = not speaker.slow
         elif kind < 96:
@@ -90,24 +103,65 @@ class Churn:
         else:
             lab.work(src.pick((0, 1, 2, 3, 5)))
 
-    def some(self, speaker: Speaker, n: int) -> list[str]:
-        """Prefixes of the families that a speaker has."""
-        found = [self.src.pick(self.prefixes) for _ in range(self.src.integers(1, n))]
-        return list(dict.fromkeys(p for p in found if codec.family_of(p) in speaker.families))
+    def some(self, speaker: Speaker, n: int) -> list[tuple[str, int]]:
+        """Prefixes of one family that a speaker has, with path identifiers where it sends them."""
+        src = self.src
+        found = [src.pick(self.prefixes) for _ in range(src.integers(1, n))]
+        found = [p for p in dict.fromkeys(found) if codec.family_of(p) in speaker.families]
+        many = speaker.add_path
+        return [
+            (p, src.pick((0, 1, 7)) if codec.family_of(p) in many else 0)
+            for p in found
+            if codec.family_of(p) is codec.family_of(found[0])
+        ]
+
+    def update(self, speaker: Speaker, announced: Any, attrs: Any, withdrawn: Any, **how) -> None:
+        if announced or withdrawn:
+            body = codec.encode_update(
+                announced,
+                attrs,
+                withdrawn,
+                as4=speaker.four_octet_as,
+                addpath=speaker.add_path,
+                **how,
+            )
+            self.lab.update(speaker, body, pieces=self.src.pick((1, 1, 1, 2, 4)))
 
     def announce(self, speaker: Speaker) -> None:
         src = self.src
-        prefixes = self.some(speaker, 5)
-        if not prefixes:
+        routes = self.some(speaker, 5)
+        if not routes:
             return
-        family = codec.family_of(prefixes[0])
-        prefixes = [p for p in prefixes if codec.family_of(p) is family]
-        peer = self.reference_peers[speaker]
-        attrs = strategies.member_attrs(src, peer, self.peers, prefixes[0])
-        if not speaker.four_octet_as:
-            attrs = without_bad_merge(attrs)
-        body = codec.encode_update(prefixes, attrs, as4=speaker.four_octet_as)
-        self.lab.update(speaker, body, pieces=src.pick((1, 1, 1, 2, 4)))
+        attrs = self.attrs_of(src, self.peer_of[speaker], self.peers, routes[0][0])
+        if src.chance(self.fat):
+            attrs["unknown"] = ((0xE0, 200, bytes(src.pick((3000, 1000)))),)
+        mp = speaker.extended_next_hop and codec.family_of(routes[0][0]) is V4 and src.chance(40)
+        if mp:
+            attrs["next_hop"] = f"2001:db8:1::{src.integers(1, 9):x}"
+        self.update(speaker, routes, attrs, (), mp=mp)
+
+    def own_refresh(self, speaker: Speaker) -> None:
+        """A refresh of the speaker's own accord: what it does not send again is gone (RFC 7313)."""
+        lab = self.lab
+        assert speaker.peer is not None
+        agreed = speaker.peer.session.negotiated
+        conn = speaker.conn
+        assert agreed is not None
+        assert conn is not None
+        if not agreed.enhanced_route_refresh or not conn.reading or conn.waiting:
+            return
+        family = self.src.pick(agreed.families)
+        assert lab.oracle is not None
+        table = lab.oracle.adj_rib_in[speaker.slot]
+        mine = {key: held for key, held in table.items() if codec.family_of(key[0]) is family}
+        lab.feed(speaker, refresh_marker(family, RefreshSubtype.BORR))
+        for (prefix, path_id), held in mine.items():
+            if self.src.chance(70):
+                v6_hop = family is V4 and ":" in held.attrs["next_hop"]
+                self.update(speaker, [(prefix, path_id)], held.attrs, (), mp=v6_hop)
+            else:
+                lab.oracle.withdraw(speaker.slot, prefix, path_id)
+        lab.feed(speaker, refresh_marker(family, RefreshSubtype.EORR))
 
     def burst(self) -> None:
         """Let some work be done and some be read, in any order."""
@@ -118,40 +172,130 @@ class Churn:
                 if speaker.up and not speaker.slow and src.chance(50):
                     lab.read(speaker, src.pick((1 << 40, 100, 4096, 37)))
 
-
-def without_bad_merge(attrs: dict[str, Any]) -> dict[str, Any]:
-    return attrs
-
-
-def make_lab(
-    seed: int, n: int, *, log_bound: int | None, **router: Any
-) -> tuple[Lab, list[Speaker]]:
-    src = Source.seeded(seed)
-    section = make_router(**router)
-    speakers = make_speakers(src, n)
-    neighbors = [make_neighbor(section, s.asn, address=s.address) for s in speakers]
-    return Lab(make_config(section, neighbors), seed=seed, log_bound=log_bound), speakers
+    def finish(self) -> None:
+        """Everybody goes; nothing may be left."""
+        for speaker in self.speakers:
+            if speaker.up:
+                self.lab.down(speaker)
+        self.lab.settle()
+        self.lab.check_empty()
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SEEDS))
-def test_route_server_churn(seed):
-    print(f"RS_SEED={seed} RS_SEEDS=1")
-    lab, speakers = make_lab(seed, 50, log_bound=1)
-    src = Source.seeded(seed)
-    churn = Churn(seed, lab, speakers, strategies.prefix_pool(src, 150))
+def play(churn: Churn, *, rounds: int, steps: int, what: str) -> int:
+    """Play rounds of churn, with a comparison after each; return the routes compared."""
+    n = 0
+    for i in range(rounds):
+        churn.run(steps)
+        churn.lab.settle()
+        n += churn.lab.check(f"{what} round {i}:")
+    churn.finish()
+    return n
+
+
+# --- route server ---------------------------------------------------------------------------------
+
+
+def members(src: Source, n: int) -> tuple[list[Speaker], list[Peer]]:
+    """Members of every kind: 2-octet AS, without extended messages, of one family, with ADD-PATH."""
+    peers = strategies.route_server_peers(n)
+    speakers = [
+        Speaker(
+            address=peer.address,
+            asn=peer.asn,
+            router_id=peer.router_id,
+            families=(V4,) if src.chance(8) else (V6,) if src.chance(8) else BOTH,
+            four_octet_as=peer.asn > 0xFFFF or not src.chance(25),
+            extended_message=src.chance(60),
+            enhanced_refresh=src.chance(60),
+            extended_next_hop=src.chance(25),
+            add_path=(V4,) if src.chance(10) else (),
+            hears_paths=src.pick(((), (), (), (), BOTH, (V6,))),
+        )
+        for peer in peers
+    ]
+    return speakers, peers
+
+
+@pytest.mark.parametrize("fat", [0, 30])
+@pytest.mark.parametrize("seed", ALL)
+def test_route_server(seed, fat):
+    """Fifty members; with fat attributes a member that does not read soon falls off the log."""
+    what = f"RS_SEED={seed} RS_SEEDS=1 fat={fat}"
+    print(what)
+    src = Source.seeded(seed * 2 + (fat > 0))
+    section = make_router()
+    speakers, peers = members(src, 50)
+    neighbors = [
+        make_neighbor(
+            section,
+            s.asn,
+            address=s.address,
+            extended_next_hop=True,
+            add_path=AddPath.BOTH,
+            add_path_limit=src.pick((0, 0, 1, 2, 3)),
+        )
+        for s in speakers
+    ]
+    lab = Lab(make_config(section, neighbors), seed=seed, log_bound=1)
+    churn = Churn(src, lab, speakers, peers, fat=fat)
     for speaker in speakers[: src.integers(20, 45)]:
         lab.up(speaker)
-    n = 0
-    for _ in range(5):
-        for _ in range(300):
-            churn.step()
-            if src.chance(10):
-                churn.burst()
-        lab.settle()
-        n += lab.check(f"seed {seed}")
-    for speaker in speakers:
-        if speaker.up:
-            lab.down(speaker)
-    lab.settle()
-    lab.check_empty()
-    assert n > 1000
+    assert play(churn, rounds=4, steps=220, what=what) > 1000
+    if fat:
+        assert churn.fallen > 0
+
+
+# --- every role -----------------------------------------------------------------------------------
+
+OPTIONS = {
+    "as it comes": {},
+    "MED always, not the oldest": {"med": MedRule.ALWAYS, "prefer_oldest": False},
+    "MED by arrival": {"deterministic_med": False},
+    "MED by arrival, not the oldest": {"deterministic_med": False, "prefer_oldest": False},
+    "other cluster": {"cluster_id": "10.9.9.9"},
+}
+METRICS = {
+    "192.0.2.0/29": 10,
+    "192.0.2.8/30": 5,  # 192.0.2.12 cannot be reached
+    "2001:db8::/126": 7,
+    "2001:db8::4/126": 3,
+    "2001:db8:1::/48": 3,
+    "10.1.0.0/16": 1,
+}
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("seed", ONE)
+def test_every_role(seed, options, role):
+    """Clients and non-clients of a reflector, plain external neighbors, route server clients."""
+    what = f"RS_SEED={seed} RS_SEEDS=1 {options}, {role}"
+    print(what)
+    src = Source.seeded(seed)
+    section = make_router(role=role, **OPTIONS[options])
+    peers = strategies.reflector_peers(16)
+    speakers = [
+        Speaker(
+            address=p.address,
+            asn=p.asn,
+            router_id=p.router_id,
+            extended_message=src.chance(50),
+            hears_paths=BOTH if src.chance(20) else (),
+        )
+        for p in peers
+    ]
+    neighbors = []
+    for peer in peers:
+        kinds = {"address": peer.address, "honor_well_known": src.chance(50)}
+        if peer.kind is Kind.EBGP:
+            kinds["route_server_client"] = role is Role.ROUTE_SERVER and src.chance(50)
+        else:
+            kinds["route_reflector_client"] = peer.kind is Kind.RR_CLIENT
+            kinds["next_hop_self"] = src.chance(30)
+        if src.chance(30):
+            kinds["first_as_check"] = False
+        neighbors.append(make_neighbor(section, peer.asn, add_path=AddPath.SEND, **kinds))
+    igp = METRICS if src.chance(70) else None
+    lab = Lab(make_config(section, neighbors, igp), seed=seed, log_bound=1)
+    churn = Churn(src, lab, speakers, peers, strategies.reflector_attrs, prefixes=60, fat=10)
+    assert play(churn, rounds=3, steps=160, what=what) > 20
