@@ -125,17 +125,17 @@ def test_the_fast_path_knows_nothing_above_it() -> None:
 
 
 CIMPORTS = """
-adjout: arena rewrite rib sets types
+adjout: arena paths rewrite rib sets types
 arena:
 asnset:
 attrdict: text types
 attrs: arena attrdict hashing text types wire
 buckets:
 control: attrs sets types wire
-decide: rib types
+decide: paths types
 decode: attrs text types validate wire
 encode: attrs log trie types wire
-export: adjout buckets group rewrite rib
+export: adjout buckets group paths rewrite rib
 filter: asnset attrs pfxset roa types wire
 group: adjout buckets decode encode log rib sets types wire
 hashing:
@@ -150,11 +150,12 @@ mrtscan: hashing mrt mrttable types wire
 mrttable: attrs decode hashing mrt types wire
 net:
 outbox: group types wire
+paths:
 pfxset: text wire
 play: mrttable recode types wire
 recode: attrs decode types wire
-rewrite: arena attrs control rib types wire
-rib: arena attrs control decide filter sets trie types wire
+rewrite: arena attrs control paths rib types wire
+rib: arena attrs control decide filter paths sets trie types wire
 roa: arena text trie types wire
 sets:
 splice: hello net types wire
@@ -335,7 +336,7 @@ REGISTRIES = {
         "SEG_": iana.SegmentType,
     },
     "decide.pxd": {"DECIDED_": iana.Decided},
-    "rib.pxd": {"PEER_": PeerKind},
+    "paths.pxd": {"PEER_": PeerKind},
     "rib.pyx": {"REASON_": iana.RejectReason},
     "filter.pxd": {"FILTER_": iana.RejectReason},
     "control.pyx": {"NO_": iana.WellKnownCommunity},

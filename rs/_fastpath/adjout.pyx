@@ -20,16 +20,16 @@ from libc.string cimport memcpy, memset
 
 from rs._fastpath.arena cimport blob_alloc, blob_at, blob_free_all, blob_init, blob_release
 from rs._fastpath.rewrite cimport PROG_EBGP, PROG_IBGP, PROG_RR, PROG_RS, Program, Rewriter
-from rs._fastpath.rib cimport (
+from rs._fastpath.paths cimport (
     DEST_DIRTY,
     DEST_UNRANKED,
     PATH_NOT_USABLE,
     PATH_REJECTED,
     PEER_IBGP,
     PEER_RR_CLIENT,
-    Rib,
     path_t,
 )
+from rs._fastpath.rib cimport Rib
 from rs._fastpath.sets cimport SET_ALL, SET_NONE
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport AS_COMPILED, WK_NO_ADVERTISE, WK_NO_EXPORT

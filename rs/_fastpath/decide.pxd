@@ -1,18 +1,14 @@
 # The decision process: one function of numbered steps, RFC 4271 9.1.1 and 9.1.2.2, RFC 4456 9.
 #
 # compare() says which of two usable paths of a prefix is preferred and at which step; the numbers
-# are those of iana.Decided. Inline: it runs for each pair that a ranking looks at.
+# are those of iana.Decided. Inline: it runs for each pair that a ranking looks at. order() brings
+# the candidates of a prefix into a ranking. Implementation: decide.pyx.
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
-from rs._fastpath.types cimport AS_HAS_ORIGINATOR, attrset_t, nexthop_t
-from rs._fastpath.rib cimport (
-    PEER_IBGP,
-    options_t,
-    path_t,
-    peer_t,
-)
+from rs._fastpath.paths cimport PEER_IBGP, options_t, path_t, peer_t
+from rs._fastpath.types cimport AS_HAS_ORIGINATOR, attrset_t
 
 cdef enum:
     DECIDED_BEST = 0
@@ -81,3 +77,5 @@ cdef inline int compare(const candidate_t *a, const candidate_t *b,
     if c:
         return DECIDED_PEER_ADDRESS if c < 0 else -DECIDED_PEER_ADDRESS
     return DECIDED_PATH_ID if a.path.path_id < b.path.path_id else -DECIDED_PATH_ID
+
+cdef void order(candidate_t *c, uint32_t n, bint med_differs, const options_t *o) noexcept nogil

@@ -15,7 +15,8 @@ from rs._fastpath.adjout cimport AdjOut, entry_t
 from rs._fastpath.buckets cimport Buckets
 from rs._fastpath.group cimport Group
 from rs._fastpath.rewrite cimport Rewriter
-from rs._fastpath.rib cimport DEST_DIRTY, DEST_UNRANKED, Rib, Table
+from rs._fastpath.paths cimport DEST_DIRTY, DEST_UNRANKED
+from rs._fastpath.rib cimport Rib, Table
 from rs._fastpath.stamp cimport check_abi
 
 check_abi(__name__)

@@ -3,7 +3,8 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from rs._fastpath.arena cimport slab_t
-from rs._fastpath.rib cimport Rib, peer_t
+from rs._fastpath.paths cimport peer_t
+from rs._fastpath.rib cimport Rib
 
 cdef enum:
     PROG_RS = 0         # route server to its client: transparent (RFC 7947 2.2)

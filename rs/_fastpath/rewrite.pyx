@@ -17,7 +17,8 @@ from libc.string cimport memcpy
 from rs._fastpath.arena cimport slab_alloc, slab_at, slab_free_all, slab_init, slab_release
 from rs._fastpath.attrs cimport attr_next, attr_t
 from rs._fastpath.control cimport Control
-from rs._fastpath.rib cimport PEER_IBGP, Rib, peer_t
+from rs._fastpath.paths cimport PEER_IBGP, peer_t
+from rs._fastpath.rib cimport Rib
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,

@@ -1,77 +1,15 @@
 # Adj-RIB-In and Loc-RIB. Implementation: rib.pyx.
 
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from rs._fastpath.arena cimport slab_at, slab_t
 from rs._fastpath.attrs cimport AttrTable
 from rs._fastpath.control cimport Control
 from rs._fastpath.filter cimport Filter
+from rs._fastpath.paths cimport dest_t, options_t, path_t, peer_t
 from rs._fastpath.sets cimport MemberSets
 from rs._fastpath.trie cimport Trie
 from rs._fastpath.types cimport attrset_t
-
-cdef enum:
-    PATH_REJECTED = 0x01        # by import; reason holds the RejectReason
-    PATH_GENERATION = 0x02      # parity of peer_t.generation when the path was last heard
-    PATH_NOT_USABLE = 0x04      # next hop unreachable at the last ranking
-    PATH_STATE_SHIFT = 3        # the bits from here up: what the filter found out, see filter.pxd
-
-    DEST_DIRTY = 0x01           # stands in Table.dirty
-    DEST_UNRANKED = 0x02        # the order of its paths is not that of the decision process
-    DEST_ZOMBIE = 0x08          # stands in Table.zombies
-    DEST_USABLE = 0x04          # its first path was in use at the last ranking
-
-    PEER_RS_CLIENT = 0          # eBGP, transparent
-    PEER_EBGP = 1
-    PEER_IBGP = 2               # neither client of ours nor we of it
-    PEER_RR_CLIENT = 3
-
-    N_REASONS = 96
-
-    REFRESH_UNDER_WAY = 1       # between BoRR and EoRR (RFC 7313): paths not heard again are stale
-    REFRESH_ENDED = 2           # stale paths are being purged
-
-# One path: a peer's offer for a prefix. 20 B each.
-cdef struct path_t:
-    uint32_t next_h             # next path of the prefix, best first; rejected ones last
-    uint32_t attrs_h            # attribute set; the path owns a reference
-    uint32_t path_id            # as received (RFC 7911), 0 without ADD-PATH
-    uint32_t ticks              # when it came, 1/16 s since start; compare by difference
-    uint16_t peer               # slot
-    uint8_t flags               # PATH_*
-    uint8_t reason              # RejectReason if rejected, else Decided against the path before it
-
-# What belongs to a prefix, beside its key in the trie. 8 B each, indexed by trie handle.
-cdef struct dest_t:
-    uint32_t paths_h            # the best path, 0 = none
-    uint16_t n_paths
-    uint8_t flags               # DEST_*
-    uint8_t _pad
-
-# What the engine knows of a peer. Slot 0 is nobody.
-cdef struct peer_t:
-    uint32_t asn
-    uint32_t router_id          # of the present session, host order
-    uint8_t addr[16]            # transport address, IPv4 left-aligned, for the last tie-break
-    uint8_t addr_len            # 0 = slot free
-    uint8_t kind                # PEER_*
-    uint8_t first_as            # check that AS_PATH starts with asn
-    uint8_t reject_as_set       # RFC 9774
-    uint8_t allow_own_as        # how often our own AS may stand in AS_PATH
-    uint8_t generation[2]       # by family: PATH_GENERATION or 0; turned when a refresh begins
-    uint8_t refresh[2]          # by family: REFRESH_*
-    uint8_t limit_accepted      # limit counts accepted paths, not all received
-    uint32_t limit[2]           # paths beyond are kept rejected, by family; 0 = no limit
-    uint32_t blocked[2]         # paths rejected for that reason
-    uint32_t received[2]        # paths in the Adj-RIB-In, by family
-    uint32_t rejected[2]        # of these, rejected
-    uint32_t by_reason[96]      # rejected paths by RejectReason, N_REASONS
-
-cdef struct options_t:
-    uint8_t med_always          # compare MED between different neighboring ASes
-    uint8_t med_deterministic   # group by neighboring AS first
-    uint8_t prefer_oldest       # RFC 5004: between eBGP paths the one received first
-    uint8_t _pad
 
 cdef class Rib
 

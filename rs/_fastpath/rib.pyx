@@ -20,8 +20,25 @@ from libc.string cimport memcpy, memmove, memset
 from rs._fastpath.arena cimport slab_alloc, slab_free_all, slab_init, slab_release
 from rs._fastpath.attrs cimport AttrTable
 from rs._fastpath.control cimport Control
-from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare
+from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare, order
 from rs._fastpath.filter cimport FILTER_MAX_PREFIX, Filter
+from rs._fastpath.paths cimport (
+    DEST_DIRTY,
+    DEST_UNRANKED,
+    DEST_USABLE,
+    DEST_ZOMBIE,
+    N_REASONS,
+    PATH_GENERATION,
+    PATH_NOT_USABLE,
+    PATH_REJECTED,
+    PATH_STATE_SHIFT,
+    PEER_IBGP,
+    REFRESH_ENDED,
+    REFRESH_UNDER_WAY,
+    dest_t,
+    path_t,
+    peer_t,
+)
 from rs._fastpath.sets cimport MemberSets
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.trie cimport Trie
@@ -424,13 +441,7 @@ cdef class Table:
                 n += 1
             p_h = p.next_h
         if n > 1:
-            if med_differs and not self.rib.options.med_always:
-                if self.rib.options.med_deterministic:
-                    sort_deterministic(c, n, &self.rib.options)
-                else:
-                    sort_by_arrival(c, n, &self.rib.options)
-            else:
-                sort_total(c, n, &self.rib.options)
+            order(c, n, med_differs, &self.rib.options)
         if reject_tail:
             self.path(reject_tail).next_h = 0
         for i in range(n):
@@ -576,81 +587,6 @@ cdef class Table:
                 self.mark(h)
             h += 1
         return h if h < self.trie.top else 0
-
-
-cdef void sort_total(candidate_t *c, uint32_t n, const options_t *o) noexcept nogil:
-    """Insertion sort: lists are short and mostly in order already."""
-    cdef uint32_t i, j
-    cdef candidate_t x
-    for i in range(1, n):
-        x = c[i]
-        j = i
-        while j > 0 and compare(&x, &c[j - 1], o) > 0:
-            c[j] = c[j - 1]
-            j -= 1
-        c[j] = x
-
-
-cdef void sort_deterministic(candidate_t *c, uint32_t n, const options_t *o) noexcept nogil:
-    """Rank by repeated selection: best of each neighboring AS, then the best of those.
-
-    Inside a neighboring AS MED always counts, between two it never does, so the ranking is the
-    merge of the groups, each sorted.
-    """
-    cdef uint32_t i, j, start, best
-    cdef candidate_t x
-    # Sort by (neighboring AS, preference).
-    for i in range(1, n):
-        x = c[i]
-        j = i
-        while j > 0 and (x.attrs.first_as < c[j - 1].attrs.first_as
-                         or (x.attrs.first_as == c[j - 1].attrs.first_as
-                             and compare(&x, &c[j - 1], o) > 0)):
-            c[j] = c[j - 1]
-            j -= 1
-        c[j] = x
-    # Merge: of all group heads in what is left, the best one comes next.
-    for start in range(n - 1):
-        best = start
-        for i in range(start + 1, n):
-            if c[i].attrs.first_as != c[i - 1].attrs.first_as and compare(&c[i], &c[best], o) > 0:
-                best = i
-        if best != start:
-            x = c[best]
-            memmove(&c[start + 1], &c[start], (best - start) * sizeof(candidate_t))
-            c[start] = x
-            # What was moved up keeps its order, so each group stays sorted and in one run,
-            # unless the group of `best` is now split from its rest: it is not, it lost its head.
-
-
-cdef void sort_by_arrival(candidate_t *c, uint32_t n, const options_t *o) noexcept nogil:
-    """Rank by repeated selection, each a comparison in order of arrival (MED not deterministic)."""
-    cdef uint32_t i, j, start, best
-    cdef candidate_t x
-    for i in range(1, n):
-        x = c[i]
-        j = i
-        while j > 0 and earlier(&x, &c[j - 1]):
-            c[j] = c[j - 1]
-            j -= 1
-        c[j] = x
-    for start in range(n - 1):
-        best = start
-        for i in range(start + 1, n):
-            if compare(&c[i], &c[best], o) > 0:
-                best = i
-        if best != start:
-            x = c[best]
-            memmove(&c[start + 1], &c[start], (best - start) * sizeof(candidate_t))
-            c[start] = x
-
-
-cdef inline bint earlier(const candidate_t *a, const candidate_t *b) noexcept nogil:
-    if a.path.ticks != b.path.ticks:
-        return <int32_t>(a.path.ticks - b.path.ticks) < 0
-    if a.path.peer != b.path.peer:
-        return a.path.peer < b.path.peer
-    return a.path.path_id < b.path.path_id
 
 
 @cython.final
