@@ -1,0 +1,252 @@
+"""Figures of the wire benchmark: read together, judged by the goals, as Markdown and as a picture."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from bench.wire import chart, goals, report
+from bench.wire.figures import FiguresError, read
+from bench.wire.scenarios import SCENARIOS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECONDS = {"floor": 2.0, "rs": 2.5, "bird": 100.0, "frr": 19.0}
+
+
+def phase(name: str, seconds: float | None, **more: Any) -> dict[str, Any]:
+    """One phase as the benchmark writes it; `seconds` None: somebody was not exact."""
+    wrong = seconds is None
+    return {
+        "name": name,
+        "complete": not wrong,
+        "judged": 100,
+        "exact": 99 if wrong else 100,
+        "lost": 0,
+        "missing": 7 if wrong else 0,
+        "surplus": 0,
+        "wrong_next_hop": 0,
+        "unknown": 0,
+        "malformed": 0,
+        "errors": [],
+        "median_s": None if wrong else seconds * 0.9,
+        "last_s": seconds,
+        "cpu_s": 1.0,
+        "rss": 100_000_000,
+        "peak_rss": 120_000_000,
+        "announced": 99_000_000,
+        **more,
+    }
+
+
+def run(*phases: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "prefixes": 1_000_000,
+        "members": 100,
+        "idle_rss": 30_000_000,
+        "up": {"name": "up", "complete": True, "sessions": 100, "last_s": 0.4},
+        "phases": list(phases),
+    }
+
+
+def content(**results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    return {
+        "machine": {"kernel": "6.1", "cpus": 2, "cpu": "a CPU"},
+        "versions": {"floor": "splice", "rs": "0.1.0", "bird": "2.19.2", "frr": "8.4"},
+        "scale": 1.0,
+        "date": "2026-01-02T03:04:05Z",
+        "results": results,
+    }
+
+
+def loads(scale: float = 1.0, **seconds: float | None) -> dict[str, list[dict[str, Any]]]:
+    """Two runs of each daemon, the second one a tenth slower."""
+    wanted: dict[str, float | None] = {**SECONDS, **seconds}
+    return {
+        name: [run(phase("load", s and s * scale * f)) for f in (1.0, 1.1)]
+        for name, s in wanted.items()
+    }
+
+
+def churn() -> list[dict[str, Any]]:
+    latency = {"p50_ns": 2_000_000, "p99_ns": 9_000_000, "max_ns": 10_000_000}
+    return [run(phase("load", 1.0), phase("churn", 10.0, **latency))]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content(W1=loads(), W7b={"rs": churn(), "bird": churn()})))
+    return path
+
+
+def verdicts(path: Path) -> dict[str, tuple[str, bool | None]]:
+    return {
+        f"{v.goal.scenario} {v.goal.text()}" + f" [{v.against}]" * bool(v.against): (
+            v.figure,
+            v.met,
+        )
+        for v in goals.judge(read([path]))
+    }
+
+
+def test_runs_of_several_files_are_put_together(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "b.json"
+    other.write_text(json.dumps(content(W1={"rs": [run(phase("load", 9.0))]})))
+    cell = read([file, other]).cell("W1", "rs", "load")
+    assert cell is not None
+    assert cell.main is not None
+    assert (cell.main.low, cell.main.median, cell.main.high) == (2.5, 2.75, 9.0)
+    assert cell.main.runs == 3
+
+
+def test_another_version_is_another_daemon(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "b.json"
+    data = content(W1={"bird": [run(phase("load", 50.0))]})
+    data["versions"]["bird"] = "3.3.2"
+    other.write_text(json.dumps(data))
+    figures = read([file, other])
+    assert figures.labels("bird") == ["bird 2.19.2", "bird 3.3.2"]
+    found = {v.against: v.met for v in goals.judge(figures) if v.goal.than == "bird"}
+    assert found == {"bird 2.19.2": True, "bird 3.3.2": False}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"scale": 0.1}, "scale is 0.1, but 1.0 in"),
+        ({"machine": {"cpus": 64}}, "cannot be compared"),
+    ],
+)
+def test_figures_of_different_conditions_are_refused(
+    file: Path, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    other = tmp_path / "b.json"
+    other.write_text(json.dumps(content() | change))
+    with pytest.raises(FiguresError, match=said):
+        read([file, other])
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"results": {}}'])
+def test_what_is_no_output_of_the_benchmark_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(text)
+    with pytest.raises(FiguresError, match=r"c\.json"):
+        read([path])
+
+
+def test_goals_are_about_scenarios_and_phases_that_exist() -> None:
+    for goal in goals.GOALS:
+        assert goal.phase in {p.name for p in SCENARIOS[goal.scenario].phases}, goal
+        assert goal.than in {"", "floor", "bird", "frr", *SCENARIOS}, goal
+
+
+def test_goals_are_met_or_not_by_medians(file: Path) -> None:
+    found = verdicts(file)
+    assert found["W1 load: time at most 1.3x floor's [floor]"] == ("1.25x", True)
+    assert found["W1 load: time at least 8x shorter than frr's [frr]"] == ("7.60x", False)
+    assert found["W1 load: time at least 35x shorter than bird's [bird]"] == ("40.00x", True)
+    assert found["W1 load: RSS at most 140 MB"] == ("100 MB", True)
+    assert found["W7b churn: latency p50 at most 3 ms"] == ("2 ms", True)
+    assert found["W7b churn: latency p99 at most 8 ms"] == ("9 ms", False)
+
+
+def test_a_goal_about_another_scenario_needs_its_figure(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps(content(W3=loads())))
+    assert verdicts(path)["W3 load: time at most 1.3x W2's [W2]"] == ("not measured", None)
+    path.write_text(json.dumps(content(W3=loads(1.4), W2=loads())))
+    assert verdicts(path)["W3 load: time at most 1.3x W2's [rs in W2]"] == ("1.40x", False)
+
+
+def test_who_is_not_exact_meets_no_goal_and_has_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "e.json"
+    path.write_text(json.dumps(content(W1=loads(rs=None), W3=loads(rs=None))))
+    found = verdicts(path)
+    assert found["W3 load: exact"] == ("missing 7, 99 of 100 members exact", False)
+    assert found["W1 load: RSS at most 140 MB"][1] is False
+    assert not any(met for _, met in found.values())
+    text = report.report(read([path]))
+    assert "| rs | load | - | - | - | - |" in text
+    assert "* W1 load: rs missing 7, 99 of 100 members exact; bird has time 105 s" in text
+
+
+def test_a_daemon_that_failed_is_in_the_table_with_its_reason(tmp_path: Path) -> None:
+    path = tmp_path / "f.json"
+    results = loads() | {"gobgp": [{"error": "does not listen: []"}, run(phase("load", 1.0))]}
+    data = content(W1=results)
+    data["versions"]["gobgp"] = "3.1"
+    path.write_text(json.dumps(data))
+    assert "| gobgp | load | - " in report.report(read([path]))
+    assert "failed: does not listen: []" in report.report(read([path]))
+
+
+def test_report_has_ranges_ratios_and_where_rs_is_behind(file: Path) -> None:
+    text = report.report(read([file]))
+    assert "| rs | load | 2.62 (2.50-2.75) | 1.25 | 1.00 |" in text
+    assert "| bird | 2.19.2 |" in text
+    assert "**not met**" in text
+    assert "Nowhere in these figures." in text
+    data = json.loads(file.read_text())
+    data["results"]["W7b"]["rs"][0]["phases"][1]["p99_ns"] = 9_500_000
+    file.write_text(json.dumps(data))
+    assert "* W7b churn, latency p99: bird 9.00 ms, rs 9.50 ms" in report.report(read([file]))
+
+
+def test_report_leaves_the_text_around_its_marks_alone(file: Path, tmp_path: Path) -> None:
+    into = tmp_path / "RESULTS.md"
+    into.write_text("# Results\n\nBefore.\n")
+    for _ in range(2):
+        done = CliRunner().invoke(report.main, [str(file), "--into", str(into)])
+        assert done.exit_code == 0, done.output
+    into.write_text(into.read_text() + "\nAfter.\n")
+    CliRunner().invoke(report.main, [str(file), "--into", str(into)])
+    text = into.read_text()
+    assert text.startswith("# Results\n\nBefore.\n\n<!--")
+    assert text.endswith("-->\n\nAfter.\n")
+    assert text.count("### W1:") == 1
+    into.write_text(f"{report.BEGIN}\n")
+    done = CliRunner().invoke(report.main, [str(file), "--into", str(into)])
+    assert done.exit_code == 1
+    assert "RESULTS.md" in done.output
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("matplotlib") is None,
+    reason="matplotlib is not installed (pip install --group bench)",
+)
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_chart_is_drawn_twice_the_same(file: Path, tmp_path: Path, suffix: str) -> None:
+    data = json.loads(file.read_text())
+    data["results"]["W8"] = {
+        "floor": [run(phase("load", 1.0), phase("drop", None))],
+        "rs": [run(phase("load", 1.0), phase("drop", 0.1))],
+        "frr": [{"error": "does not listen"}],
+        "bird": [run(phase("load", None))],
+    }
+    file.write_text(json.dumps(data))
+    pictures = [tmp_path / f"{n}.{suffix}" for n in (1, 2)]
+    for picture in pictures:
+        done = CliRunner().invoke(chart.main, [str(file), str(picture)])
+        assert done.exit_code == 0, done.output
+    assert pictures[0].read_bytes() == pictures[1].read_bytes()
+    if suffix == "svg":
+        assert "<svg" in pictures[0].read_text()
+
+
+def test_chart_says_what_it_needs(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = CliRunner().invoke(chart.main, [str(file), str(tmp_path / "a.svg")])
+    assert done.exit_code == 1
+    assert "pip install --group bench" in done.output
+    done = CliRunner().invoke(chart.main, [str(file)])
+    assert done.exit_code == 2
+    assert "want IN.json... OUT.svg" in done.output
