@@ -563,6 +563,7 @@ class Session:
         There the flags follow the header, then one octet for the address family, two that count
         the providers, the customer and the providers. An announcement in it would be a withdrawal
         with a provider list today, which may not be; so there is no mistaking one for the other.
+        Withdrawals name the providers there, and follow the announcement that replaces them.
         """
         flags = pdu[2]
         at = 8
@@ -580,6 +581,9 @@ class Session:
                 raise _FaultError(
                     RtrError.ASPA_PROVIDER_LIST, f"withdrawal of AS{customer} names providers", pdu
                 )
+            said = self._aspas.said(self.cache.source, customer, afi)
+            if providers and said is not None and set(said) != set(providers):
+                return
             code = self._aspas.stage(self.cache.source, customer, None, afi)
         else:
             if (

@@ -256,11 +256,14 @@ class _Connection(asyncio.BufferedProtocol):
                 self.finish(event)
             else:
                 self._client.note(self._member, event)
-        if self._timer is not None:
+        due = session.next_timer()
+        if session.over or due == float("inf"):
+            return
+        # A timer that fires too early is set anew; that is cheaper than one per read.
+        if self._timer is not None and self._timer.when() > due:
             self._timer.cancel()
             self._timer = None
-        due = session.next_timer()
-        if not session.over and due != float("inf"):
+        if self._timer is None:
             self._timer = self._client.loop.call_at(due, self._on_timer)
 
     def finish(self, event: rtr.Closed) -> None:

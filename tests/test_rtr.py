@@ -689,6 +689,20 @@ def test_aspas_as_older_caches_send_them():
     assert talk.providers(1) is None
 
 
+def test_older_caches_withdraw_what_they_have_replaced():
+    """As StayRTR 0.5 does: the new set first, then a withdrawal that names the old one."""
+    talk = Talk()
+    talk.say(kit.load(2, 7, 5, [], kit.old_aspa(1, [2, 3])))
+    talk.wait(3600)
+    both = kit.old_aspa(1, [3]) + kit.old_aspa(1, [2, 3], announce=False)
+    talk.say(kit.delta(2, 7, 6, extra=both))
+    assert talk.providers(1) == (3,)
+    talk.wait(3600)
+    other_way_round = kit.old_aspa(1, [3], announce=False) + kit.old_aspa(1, [4])
+    talk.say(kit.delta(2, 7, 7, extra=other_way_round))
+    assert talk.providers(1) == (4,)
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [

@@ -197,6 +197,12 @@ class AspaTable:
         2) keeps apart what older caches say per address family; the union counts.
         """
 
+    def said(self, source: int, customer: int, afi: int = 0) -> tuple[int, ...] | None:
+        """Return a customer's providers as a source says them, with what is staged, or None.
+
+        KeyError without an open transaction.
+        """
+
     def commit(self, source: int) -> None:
         """Take a transaction into the source's ASPAs; `changes` puts them into use."""
 

@@ -993,6 +993,14 @@ cdef class AspaTable:
         changes[key] = tuple(sorted(set(providers)))
         return STAGE_OK
 
+    def said(self, uint32_t source, uint32_t customer, uint32_t afi=0):
+        """Return a customer's providers as a source says them, with what is staged, or None."""
+        cdef tuple key = (customer, afi)
+        cdef list open_ = self._staged[source]
+        if key in open_[1]:
+            return open_[1][key]
+        return None if open_[0] else self._held.get(source, {}).get(key)
+
     def commit(self, uint32_t source):
         """Take a transaction into the source's ASPAs; `changes` puts them into use."""
         reset, changes, _, _ = self._staged.pop(source)
