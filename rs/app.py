@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from rs import __version__, reload
+from rs import __version__, irr, reload
 from rs.configfile import load_config
 from rs.errors import ConfigError, RsError
 from rs.router import Router
+from rs.rtr_client import CacheConfig, Publisher, RtrClient
 from rs.transport import Transport
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 SPARE_FILES = 256
 """Descriptors beside those of sessions: listening sockets, the API and its clients, files."""
+LOAD_BUDGET = 0.003
+"""Seconds of reading sets at a time while sessions are up."""
 SHUTDOWN_TIME = 2.0
 """Seconds that sessions get to take their NOTIFICATION."""
 
@@ -86,6 +89,9 @@ class Daemon:
         self.config = config
         self.router = Router(config, clock=time.monotonic)
         self.transport = Transport(self.router, asyncio.get_running_loop())
+        publisher = Publisher(self.router.roas, self.router.aspas, self.router.rpki_changed)
+        self._rtr = RtrClient(_caches(config), publisher)
+        self._reloading = asyncio.Lock()
         self._api: contextlib.AsyncExitStack | None = None
 
     async def start(self) -> None:
@@ -94,6 +100,7 @@ class Daemon:
         await self._serve(self.config.api)
         self.router.reload = self.reload
         self.transport.start()
+        self._rtr.start()
 
     async def reload(self) -> str:
         """Read the configuration again and apply what differs; return what was done.
@@ -101,9 +108,14 @@ class Daemon:
         ConfigError if it has faults, RsError if a place to listen cannot be had; then nothing has
         changed.
         """
+        async with self._reloading:
+            return await self._reload()
+
+    async def _reload(self) -> str:
         config = load_config(self.config.path)
         for warning in config.warnings:
             log.warning("%s", warning)
+        sets = await self._load_sets(config)
         try:
             if config.api != self.config.api:
                 await self._serve(config.api)
@@ -113,10 +125,25 @@ class Daemon:
             if config.api != self.config.api:
                 await self._serve(self.config.api)
             raise
-        done = reload.apply(self.router, config)
+        done = reload.apply(self.router, config, sets)
         self.transport.settle()
+        if config.rpki != self.config.rpki:
+            self._rtr.configure(_caches(config))
         self.config = config
         return str(done)
+
+    async def _load_sets(self, config: Config) -> irr.Sets:
+        """Read the named sets again, in slices; ConfigError if one has no contents at all."""
+        sets = irr.Sets()
+        until = time.monotonic() + LOAD_BUDGET
+        for _ in irr.load_steps(config, sets, self.router.filter_sets):
+            if time.monotonic() > until:
+                await asyncio.sleep(0)
+                until = time.monotonic() + LOAD_BUDGET
+        irr.require(config, sets)
+        for fault in sets.faults:
+            log.error("%s; what was read before stays in use", fault)
+        return sets
 
     async def _serve(self, api: Api) -> None:
         """Serve the API where the configuration says, and nowhere else any more."""
@@ -131,6 +158,7 @@ class Daemon:
 
     async def stop(self, communication: str = "") -> None:
         """End the sessions, wait until they are gone or SHUTDOWN_TIME is over, close everything."""
+        await self._rtr.stop()
         self.transport.stop(communication)
         deadline = time.monotonic() + SHUTDOWN_TIME
         while self.transport.busy and time.monotonic() < deadline:  # noqa: ASYNC110 - rare, short
@@ -138,6 +166,10 @@ class Daemon:
         self.transport.close()
         if self._api is not None:
             await self._api.aclose()
+
+
+def _caches(config: Config) -> list[CacheConfig]:
+    return [CacheConfig(c.host, c.port, c.preference) for c in config.rpki.caches]
 
 
 async def _main(config: Config) -> None:

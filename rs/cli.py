@@ -105,8 +105,10 @@ def run(config: Path, log_level: str, *, log_json: bool) -> None:
 def check(config: Path) -> None:
     """Check a configuration file; print what is wrong, or a summary."""
     from rs.configfile import load_config  # noqa: PLC0415 - not for --version
+    from rs.irr import load_sets  # noqa: PLC0415 - not for --version
 
     loaded = load_config(config)
+    load_sets(loaded)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
     for name, value in _summary(loaded):

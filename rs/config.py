@@ -12,8 +12,7 @@ RFC 4271 8.1 and 10 (timers), 4456 (reflector), 7947 (route server), 5082 (GTSM)
 
 from __future__ import annotations
 
-from enum import IntEnum, StrEnum
-from functools import cache
+from enum import StrEnum
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +20,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from rs import configvalues as kinds
+from rs.configkeys import Effect, keys_of
+from rs.configkeys import key as _key
 from rs.configvalues import Endpoint
+from rs.filterconfig import FILTERS, NO_FILTERS, Filters, Rpki
 from rs.iana import BGP_PORT, Family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rs.configvalues import Kind
+    from rs.filterconfig import AsSetFiles, PrefixSetFiles
 
 HOLD_TIME = 90
 """Seconds offered in the OPEN without being told otherwise (RFC 4271 10)."""
@@ -63,46 +65,6 @@ class AddPath(StrEnum):
     RECEIVE = "receive"
     SEND = "send"
     BOTH = "both"
-
-
-class Effect(IntEnum):
-    """What a changed key asks of a running session; the highest of several counts."""
-
-    INSTANT = 0
-    """Used at once; the session stays as it is."""
-    NEXT_SESSION = 1
-    """Said in the OPEN or set on the socket, but not worth a reset: used by the next session."""
-    REEVALUATE = 2
-    """Paths are judged or sent again in place; the session stays up."""
-    RESET = 3
-    """The session ends and starts again."""
-
-
-@attrs.frozen
-class Key:
-    """What the loader knows of a key; kept in the metadata of the model's attributes."""
-
-    kind: Kind
-    effect: Effect
-    default: str
-    """The default in the words of the documentation."""
-    name: str | None = None
-    """Name in the file, where the attribute has another."""
-
-
-def _key(kind: Kind, effect: Effect, default: str, name: str | None = None) -> dict[str, Key]:
-    return {"key": Key(kind, effect, default, name)}
-
-
-@cache
-def keys_of(model: type) -> Mapping[str, tuple[str, Key]]:
-    """Return the keys of a section: name in the file -> (attribute of the model, key)."""
-    found: dict[str, tuple[str, Key]] = {}
-    for field in attrs.fields(model):
-        if "key" in field.metadata:
-            key: Key = field.metadata["key"]
-            found[key.name or field.name] = (field.name, key)
-    return found
 
 
 @attrs.frozen(kw_only=True)
@@ -322,6 +284,10 @@ class Neighbor:
         default=True, metadata=_key(kinds.BOOLEAN, Effect.NEXT_SESSION, "as route_refresh")
     )
     """RFC 7313."""
+    filters: Filters = attrs.field(
+        default=NO_FILTERS, metadata=_key(FILTERS, Effect.REEVALUATE, "[filters]")
+    )
+    """Rules for what it announces."""
 
     router: Router = attrs.field(eq=False, repr=False)
     derived: frozenset[str] = attrs.field(default=frozenset(), eq=False, repr=False)
@@ -400,6 +366,8 @@ class Neighbor:
             self.router, internal=asn == self.router.asn, route_server_client=client
         )
         changes: dict[str, Any] = {name: settled[name] for name in self.derived}
+        if asn == self.router.asn and self.filters.inherited:
+            changes["filters"] = NO_FILTERS  # [filters] is for external neighbors
         return attrs.evolve(self, address=address, range=None, asns=(asn,), **changes)
 
 
@@ -429,6 +397,10 @@ class Config:
     neighbors: tuple[Neighbor, ...] = ()
     igp: tuple[IgpRoute, ...] | None = None
     """None: no [[igp]], every next hop is reachable at metric 0."""
+    prefix_sets: Mapping[str, PrefixSetFiles] = attrs.field(factory=dict)
+    as_sets: Mapping[str, AsSetFiles] = attrs.field(factory=dict)
+    """What the sets consist of; their contents are read by rs/irr.py."""
+    rpki: Rpki = attrs.field(factory=Rpki)
     path: Path = attrs.field(default=Path(), eq=False)
     files: tuple[Path, ...] = attrs.field(default=(), eq=False)
     """Every file read, the main one first."""
@@ -477,7 +449,14 @@ def _differing(model: type, old: object, new: object) -> tuple[tuple[str, ...], 
     names: list[str] = []
     effect = Effect.INSTANT
     for name, (attribute, key) in keys_of(model).items():
-        if getattr(old, attribute) != getattr(new, attribute):
+        was, now = getattr(old, attribute), getattr(new, attribute)
+        if was == now:
+            continue
+        if isinstance(now, Filters):
+            below, deepest = _differing(Filters, was, now)
+            names += [f"{name}.{rule}" for rule in below]
+            effect = max(effect, deepest)
+        else:
             names.append(name)
             effect = max(effect, key.effect)
     return tuple(names), effect

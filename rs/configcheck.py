@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rs.config import HOLD_TIME, Neighbor, Role, keys_of, role_defaults
+from rs.config import HOLD_TIME, Neighbor, Role, role_defaults
+from rs.configkeys import keys_of
 from rs.configvalues import Endpoint
 from rs.iana import BGP_PORT, Family
 from rs.prefixset import PrefixTable
@@ -229,6 +230,22 @@ def complete(values: Values, router: Router, source: str) -> Neighbor:
         derived=frozenset(derived) if is_range else frozenset(),
         source=source,
     )
+
+
+def filter_warnings(neighbors: Iterable[Neighbor]) -> Iterator[str]:
+    """Yield a warning for each rule that is on and has nothing to compare with."""
+    for key, source in (
+        ("irr_enforce_origin", "irr_origins"),
+        ("irr_enforce_prefix", "irr_prefixes"),
+    ):
+        found = [
+            neighbor.name
+            for neighbor in neighbors
+            if getattr(neighbor.filters, key) and getattr(neighbor.filters, source) is None
+        ]
+        if found:
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            yield f"{key} without {source} checks nothing: {', '.join(found[:3])}{more}"
 
 
 def nested_ranges(neighbors: Iterable[Neighbor]) -> Iterator[tuple[str, str]]:

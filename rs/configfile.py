@@ -16,26 +16,36 @@ import glob
 import os
 import re
 import tomllib
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from rs import configcheck
-from rs.config import Api, Config, IgpRoute, Neighbor, Router, keys_of
-from rs.configvalues import MAX_PASSWORD_LEN, MAX_SOCKET_PATH_LEN, BadValue, shown
+from rs.config import Api, Config, IgpRoute, Neighbor, Router
+from rs.configkeys import keys_of
+from rs.configvalues import MAX_PASSWORD_LEN, MAX_SOCKET_PATH_LEN, BadValue, shown, suggestion
 from rs.errors import ConfigError
+from rs.filterconfig import (
+    AsSetFiles,
+    Filters,
+    PrefixSetFiles,
+    Rpki,
+    complete_filters,
+    filter_faults,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Where = tuple[str | int, ...]
 
-TABLES = {"router": Router, "api": Api, "defaults": Neighbor}
+TABLES = {"router": Router, "api": Api, "defaults": Neighbor, "filters": Filters, "rpki": Rpki}
 ARRAYS = {"neighbors": Neighbor, "igp": IgpRoute}
-NOT_DEFAULTS = frozenset({"address", "range"})
-"""Keys of a neighbor that say which one it is."""
+NAMED = {"prefix_sets": PrefixSetFiles, "as_sets": AsSetFiles}
+"""Tables of tables."""
+NOT_DEFAULTS = frozenset({"address", "range", "filters"})
+"""Keys of a neighbor that say which one it is, or whose defaults have their own table."""
 
 
 def spell(where: Where) -> str:
@@ -94,6 +104,10 @@ def _scan_lines(text: str) -> dict[Where, int]:
                     counts[name] = counts.get(name, -1) + 1
                     lines.setdefault(table, number)
                     table = (name, counts[name])
+                elif "." in name:
+                    first, _, below = name.partition(".")
+                    inner = below.strip("\"' ")
+                    table = (first, counts[first], inner) if first in counts else (first, inner)
                 lines.setdefault(table, number)
             elif assigned := _ASSIGNED.match(line):
                 lines.setdefault((*table, assigned[1].strip("\"'")), number)
@@ -179,14 +193,6 @@ def _parse(path: Path, raw: bytes, faults: _Faults) -> Source | None:
     return None
 
 
-@lru_cache(maxsize=64)  # the same misspelling may stand in a thousand neighbors
-def _suggestion(name: str, names: frozenset[str]) -> str:
-    import difflib  # noqa: PLC0415 - 1.4 MB that a correct file does without
-
-    close = difflib.get_close_matches(name, sorted(names), n=1)
-    return f'did you mean "{close[0]}"?' if close else "known here: " + ", ".join(sorted(names))
-
-
 def _values(
     model: type,
     table: Mapping[str, Any],
@@ -201,13 +207,16 @@ def _values(
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in keys:
-            known = _suggestion(name, frozenset(keys) - without)
+            known = suggestion(name, frozenset(keys) - without)
             if name == "include":
                 known = "include stands at the top of the file, before the first table"
             faults.add(source, (*where, name), f"unknown key; {known}")
             continue
         if name in without:
-            faults.add(source, (*where, name), "tells neighbors apart; want it in [[neighbors]]")
+            words = "tells neighbors apart; want it in [[neighbors]]"
+            if name == "filters":
+                words = "has its own table; want [filters]"
+            faults.add(source, (*where, name), words)
             continue
         attribute, key = keys[name]
         try:
@@ -259,21 +268,27 @@ def _matches(folder: Path, pattern: str) -> list[Path]:
 
 def _shape(source: Source, main: Source, faults: _Faults) -> None:
     """Note tables that do not exist, or are of the wrong form, and drop them."""
-    allowed: list[str] = [*ARRAYS] if source is not main else [*TABLES, *ARRAYS, "include"]
+    allowed: list[str] = [*ARRAYS, *NAMED]
+    if source is main:
+        allowed += [*TABLES, "include"]
     for name in list(source.data):
         value = source.data[name]
         where = (name,)
         if name not in allowed:
             if name in TABLES or name == "include":
-                words = f"belongs in the main file, {main.path}; want only " + " and ".join(
-                    f"[[{array}]]" for array in ARRAYS
-                )
+                words = f"belongs in the main file, {main.path}; want only "
+                words += ", ".join(f"[[{array}]]" for array in ARRAYS)
+                words += " and " + ", ".join(f"[{named}.NAME]" for named in NAMED)
             else:
                 words = f"unknown {'table' if isinstance(value, (dict, list)) else 'key'}; "
-                words += _suggestion(name, frozenset(allowed))
+                words += suggestion(name, frozenset(allowed))
             faults.add(source, where, words)
         elif name in TABLES and not isinstance(value, dict):
             faults.add(source, where, f"{shown(value)} does not fit; want a table, [{name}]")
+        elif name in NAMED and not (
+            isinstance(value, dict) and all(isinstance(item, dict) for item in value.values())
+        ):
+            faults.add(source, where, f"want tables with a name, [{name}.NAME]")
         elif name in ARRAYS and isinstance(value, dict):
             faults.add(source, where, f"a single table; want [[{name}]], once for each")
         elif name in ARRAYS and not (
@@ -313,6 +328,10 @@ class _Reader:
     router: Router | None = None
     defaults: dict[str, Any] = attrs.field(factory=dict)
     passwords: dict[Path, str | None] = attrs.field(factory=dict)
+    filters: dict[str, Any] = attrs.field(factory=dict)
+    """[filters], as far as it was given."""
+    sets: dict[str, dict[str, Any]] = attrs.field(factory=lambda: {name: {} for name in NAMED})
+    """Named sets by the table they stand in."""
 
     def read_router(self) -> None:
         """Read [router] and [defaults]."""
@@ -406,13 +425,67 @@ class _Reader:
         if len(self.faults) > before or self.router is None:
             return None
 
+        own_filters = own.pop("filters", None)
         values, conflicts = configcheck.layer(own, self.defaults, self.router)
         for conflict in conflicts:
             name = configcheck.key_name(conflict.attributes[0])
             self.faults.add(source, (*where, name), conflict.words)
+        # [filters] is for external neighbors; of a range that is known when somebody comes.
+        shared = self.filters if values.get("asns") != (self.router.asn,) else {}
+        values["filters"] = complete_filters(own_filters, shared)
+        if own_filters is not None:
+            self._check_filters(values["filters"], own_filters, source, (*where, "filters"))
         if len(self.faults) > before:
             return None
         return configcheck.complete(values, self.router, f"{source.path}: {spell(where)}")
+
+    def _check_filters(
+        self, filters: Filters, own: Mapping[str, Any], source: Source, where: Where
+    ) -> None:
+        """Note rules that cannot stand together, and sets that do not exist."""
+        for name, words in filter_faults(filters):
+            self.faults.add(source, (*where, name), words)
+        for key, table in (("irr_prefixes", "prefix_sets"), ("irr_origins", "as_sets")):
+            wanted: str | None = own.get(key)
+            if wanted is not None and wanted not in self.sets[table]:
+                known = suggestion(wanted, frozenset(self.sets[table])) if self.sets[table] else ""
+                words = f"{shown(wanted)} is not there; want [{table}.{wanted}]"
+                self.faults.add(source, (*where, key), f"{words}; {known}" if known else words)
+
+    def read_filters(self, sources: list[Source]) -> None:
+        """Read named sets, then [filters]."""
+        for table, model in NAMED.items():
+            places: dict[str, tuple[Source, Where]] = {}
+            for source in sources:
+                for name, content in source.data.get(table, {}).items():
+                    where: Where = (table, name)
+                    if name in places:
+                        first, at = places[name]
+                        words = f"is there twice; first in {first.at(at)}"
+                        self.faults.add(source, where, words)
+                        continue
+                    places[name] = (source, where)
+                    self.sets[table][name] = self._read_set(model, content, source, where)
+        values = _values(
+            Filters, self.main.data.get("filters", {}), self.main, ("filters",), self.faults
+        )
+        self.filters = values
+        self._check_filters(complete_filters(None, values), values, self.main, ("filters",))
+
+    def _read_set(
+        self, model: type, content: Mapping[str, Any], source: Source, where: Where
+    ) -> object:
+        values = _values(model, content, source, where, self.faults)
+        inline = "prefixes" if model is PrefixSetFiles else "asns"
+        if not content.keys() & {"files", inline}:
+            self.faults.add(source, where, f"want files or {inline}, or both")
+        values["files"] = tuple(source.path.parent / file for file in values.get("files", ()))
+        return model(**values)
+
+    def read_rpki(self) -> Rpki:
+        """Read [rpki]."""
+        table = self.main.data.get("rpki", {})
+        return Rpki(**_values(Rpki, table, self.main, ("rpki",), self.faults))
 
     def read_igp(self, sources: list[Source]) -> tuple[IgpRoute, ...] | None:
         """Return the static metrics of all files, or None when there are none."""
@@ -486,8 +559,11 @@ def load_config(path: str | Path) -> Config:
     reader = _Reader(main, faults)
     reader.read_router()
     api = reader.read_api()
+    reader.read_filters(sources)
+    rpki = reader.read_rpki()
     neighbors = _read_neighbors(reader, sources)
     igp = reader.read_igp(sources)
+    faults.warnings += configcheck.filter_warnings(neighbors)
     if not any("neighbors" in source.data for source in sources):
         faults.warnings.append(f"{main.path}: no [[neighbors]]; nobody can connect")
     if faults or reader.router is None:
@@ -498,6 +574,9 @@ def load_config(path: str | Path) -> Config:
         defaults=reader.defaults,
         neighbors=neighbors,
         igp=igp,
+        prefix_sets=reader.sets["prefix_sets"],
+        as_sets=reader.sets["as_sets"],
+        rpki=rpki,
         path=main.path,
         files=tuple(source.path for source in sources),
         warnings=tuple(faults.warnings),

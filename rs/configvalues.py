@@ -11,6 +11,7 @@ AS numbers: RFC 5396 (asplain and asdot), RFC 6793 (23456 is reserved), RFC 7607
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -313,12 +314,59 @@ def _multihop(value: object) -> int:
     return value
 
 
+@lru_cache(maxsize=64)  # the same misspelling may stand in a thousand neighbors
+def suggestion(name: str, names: frozenset[str]) -> str:
+    """Return what may have been meant by a name that is not one of `names`."""
+    import difflib  # noqa: PLC0415 - 1.4 MB that a correct file does without
+
+    close = difflib.get_close_matches(name, sorted(names), n=1)
+    return f'did you mean "{close[0]}"?' if close else "known here: " + ", ".join(sorted(names))
+
+
+_RANGE = re.compile(r"(\S+?)(?:\s+ge\s+(\d{1,3}))?(?:\s+le\s+(\d{1,3}))?")
+
+
+def _prefix_range(value: object) -> tuple[str, int, int]:
+    wants = f'{PREFIX_RANGE.wants}, such as "10.0.0.0/8 ge 16 le 24"'
+    found = _RANGE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise _want(value, wants)
+    prefix = _prefix(found[1])
+    plen, bits = int(prefix.partition("/")[2]), 128 if ":" in prefix else 32
+    low = int(found[2]) if found[2] else plen
+    high = int(found[3]) if found[3] else bits if found[2] else plen
+    if not plen <= low <= high <= bits:
+        raise BadValue(f"{shown(value)}: lengths {low} to {high} are not within {plen} to {bits}")
+    return prefix, low, high
+
+
+def _asn_range(value: object) -> tuple[int, int]:
+    wants = 'an AS number, or a range such as "64512-65534"'
+    parts: list[object] = [value]
+    if isinstance(value, str):
+        parts = list(value.split("-"))
+    numbers: list[int] = []
+    for part in parts:
+        try:
+            # 0 and AS_TRANS are no neighbors, but may be looked for in paths.
+            special = part in {0, AS_TRANS, "0", str(AS_TRANS)} and not isinstance(part, bool)
+            numbers.append(int(str(part)) if special else parse_asn(part))
+        except (BadValue, TypeError):
+            raise _want(value, wants) from None
+    if len(numbers) > 2 or numbers[0] > numbers[-1]:
+        raise _want(value, wants)
+    return numbers[0], numbers[-1]
+
+
 BOOLEAN = _boolean()
 ASN = Kind("an AS number", parse_asn)
 ASNS = Kind("an AS number, or for a range a list of them", _asns)
 HOST = Kind("an IPv4 or IPv6 address", parse_host)
 IDENTIFIER = Kind("an IPv4 address", _identifier)
 PREFIX = Kind("an IPv4 or IPv6 prefix", _prefix)
+PREFIX_RANGE = Kind('prefixes, each with "ge N" or "le N" or neither', _prefix_range)
+ASN_RANGE = Kind("AS numbers and ranges of them", _asn_range)
+SET_NAME = text("the name of a set", 255, r"[A-Za-z0-9_.:@-]+")
 ENDPOINT = Kind('"IP:PORT" or "[IPv6]:PORT"', parse_endpoint)
 FAMILY = Kind('"ipv4-unicast" or "ipv6-unicast"', _family)
 MULTIHOP = Kind("true, false, or a TTL of 1 to 255", _multihop)
@@ -329,3 +377,16 @@ PASSWORD = _secret(text("text", MAX_PASSWORD_LEN, "[^\x00\r\n]+"))
 HOSTNAME = text(
     "a host name", 253, r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*"
 )
+
+
+def _host_or_name(value: object) -> str:
+    try:
+        return parse_host(value)
+    except BadValue:
+        if isinstance(value, str) and re.search("[A-Za-z]", value) and ":" not in value:
+            name: str = HOSTNAME.parse(value)
+            return name
+        raise
+
+
+HOST_OR_NAME = Kind("an address or a host name", _host_or_name)

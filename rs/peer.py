@@ -139,6 +139,12 @@ class Peer:
         """Sessions that came up."""
         self.conn: Conn | None = None
         """The connection of the established session."""
+        self.limit_stage = dict.fromkeys(Family, 0)
+        """How far max_prefix is used: 0, 1 from the warning on, 2 beyond the limit."""
+        self.limited = False
+        """Shut down because it announced too much."""
+        self.restart_at: float | None = None
+        """When the session starts again after that; None for not by itself."""
 
     @property
     def asn(self) -> int:

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from rs.config import AsSetRule, Effect, Router, diff, keys_of
+from rs.config import AsSetRule, Router, diff
+from rs.configkeys import Effect, keys_of
 from rs.iana import CeaseSubcode
+from rs.irr import load_sets
 
 if TYPE_CHECKING:
     from rs.config import Change, Config, Neighbor
+    from rs.irr import Sets
     from rs.peer import Peer
     from rs.router import Router as RunningRouter
 
@@ -39,20 +42,31 @@ class Reloaded:
     """Neighbors changed with their session up."""
     pending: int = 0
     """Neighbors with keys that only their next session uses."""
+    sets: int = 0
+    """Named sets with other contents."""
 
     def __str__(self) -> str:
         return (
             f"neighbors: {self.added} added, {self.removed} removed, {self.changed} changed "
             f"in place, {self.reset} reset, {self.pending} with keys for the next session"
+            f"{f'; sets: {self.sets} changed' if self.sets else ''}"
         )
 
 
-def apply(router: RunningRouter, config: Config) -> Reloaded:
-    """Make `config` the one that runs; return what that took."""
+def apply(router: RunningRouter, config: Config, sets: Sets | None = None) -> Reloaded:
+    """Make `config` the one that runs; return what that took.
+
+    `sets` are its named sets; they are loaded here if they are not given. ConfigError if one has
+    no contents, and then nothing has changed.
+    """
+    if sets is None:
+        sets = load_sets(config, router.filter_sets)
     difference = diff(router.config, config)
     effects = {keys_of(Router)[name][1].effect for name in difference.router_keys}
     done = Reloaded()
     router.use_config(config)
+    router.use_filters(sets)
+    done.sets = len(sets.changed)
     for neighbor in difference.removed:
         for peer in _peers_of(router, neighbor):
             _retire(router, peer, CeaseSubcode.PEER_DECONFIGURED)
@@ -123,6 +137,12 @@ def _change(router: RunningRouter, change: Change, done: Reloaded) -> None:
                 peer.session.start(now)
             else:
                 peer.session.stop(now, CeaseSubcode.ADMIN_SHUTDOWN)
+        if peer.limited and any(key.startswith("filters.max_prefix") for key in change.keys):
+            peer.limited, peer.restart_at = False, None
+            if new.enabled:
+                peer.session.start(now)
+        if any(key.startswith("filters.max_prefix") for key in change.keys):
+            router.relimit(peer)
         if change.effect is Effect.REEVALUATE:
             if IN_PLACE.intersection(change.keys) and (peer.ups or not peer.dynamic):
                 router.rib.set_checks(
@@ -132,6 +152,9 @@ def _change(router: RunningRouter, change: Change, done: Reloaded) -> None:
                     allow_own_as=settled.allow_own_as,
                 )
                 router.recheck(peer)
+            described = peer.ups or not peer.dynamic
+            if described and any(key.startswith("filters.") for key in change.keys):
+                router.refilter(peer)
             if SENT.intersection(change.keys):
                 router.rejoin(peer)
     if change.needs_reset:

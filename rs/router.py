@@ -19,11 +19,15 @@ from rs._fastpath.export import Exporter
 from rs._fastpath.ingest import Ingest
 from rs._fastpath.rewrite import Rewriter
 from rs._fastpath.rib import Rib
+from rs._fastpath.roa import AspaTable, RoaTable
 from rs._fastpath.sets import MemberSets
 from rs.config import AsSetRule, MedRule
 from rs.groups import GroupKey, Groups, ViewKey
 from rs.iana import CeaseSubcode, Family, RefreshSubtype
+from rs.irr import Sets, load_sets
+from rs.limits import check_limits, restart_limited
 from rs.peer import Peer, PeerKind, end_of_rib, kind_of, refresh_marker
+from rs.policy import Policy, set_limits
 from rs.prefixset import NeighborIndex, NextHopMetrics
 from rs.scheduler import LoopStats, Scheduler
 
@@ -41,6 +45,10 @@ PURGE_STEP = 4096
 """Prefixes looked at between two looks at the clock when a peer's paths go."""
 COMPILE_STEP = 2048
 """Attribute sets compiled anew in between."""
+FILTER_STEP = 32
+"""Import filters made in between."""
+BELOW_STEP = 32
+"""Changed RPKI prefixes whose paths are judged again in between, if they have few paths below."""
 
 
 class Gate:
@@ -71,7 +79,12 @@ class Router:
         *,
         clock: Callable[[], float],
         rng: random.Random | None = None,
+        sets: Sets | None = None,
     ) -> None:
+        """Make the peers of a configuration; without its named sets given, load them.
+
+        ConfigError if they cannot be.
+        """
         self.config = config
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - jitter
@@ -107,6 +120,18 @@ class Router:
         self._index = NeighborIndex(config.neighbors)
         self._free_slots: list[int] = []
         self._top_slot = 0
+        self.roas = RoaTable()
+        self.aspas = AspaTable()
+        self.rpki_ready = False
+        """Whether there are RPKI data; without, states are "not checked"."""
+        self.filter_sets = load_sets(config) if sets is None else sets
+        self.policy = Policy(config.neighbors, self.filter_sets, None)
+        self._recheck_due: set[int] = set()
+        """Slots whose paths are to be judged again."""
+        self._recheck_runs = False
+        self._below_due: list[tuple[int, bytes, int]] = []
+        """Prefixes at or below which paths are to be judged again."""
+        self._below_runs = False
         self._purging: set[int] = set()
         """Slots whose paths of a lost session have not all gone yet."""
         self._membership_due = False
@@ -187,6 +212,7 @@ class Router:
                 reject_as_set=neighbor.as_set is AsSetRule.REJECT,
                 allow_own_as=neighbor.allow_own_as,
             )
+            self._set_filter(peer)
             return
         self.rib.add_peer(
             peer.slot,
@@ -197,6 +223,12 @@ class Router:
             reject_as_set=neighbor.as_set is AsSetRule.REJECT,
             allow_own_as=neighbor.allow_own_as,
         )
+        self._set_filter(peer)
+
+    def _set_filter(self, peer: Peer) -> None:
+        """Use the import filter of a peer's configuration from now on."""
+        self.rib.set_filter(peer.slot, self.policy.filter_for(peer.neighbor, peer.address))
+        set_limits(self.rib, peer.slot, peer.neighbor.filters)
 
     def _update_directory(self) -> bool:
         """Tell the compiler of communities who is there; return whether our addresses changed."""
@@ -443,7 +475,7 @@ class Router:
                 yield True
             if moved:
                 # A next hop of ours cannot be used, one that was ours can.
-                yield from self._recheck(sorted(self.peers))
+                yield from self._recheck_slots(sorted(self.peers))
             if changed:
                 yield from self._reevaluate()
                 queued = [table.queued() for table in self.rib.tables]
@@ -505,16 +537,105 @@ class Router:
             self.renew_membership()
         self.scheduler.add(self._reevaluate(rank=True))
 
-    def recheck(self, peer: Peer) -> None:
-        """Judge a peer's paths again, in place."""
-        self.scheduler.add(self._recheck([peer.slot]))
+    def use_filters(self, sets: Sets) -> None:
+        """Use the configuration's filters with these sets, and judge again what that concerns."""
+        old = self.policy
+        self.filter_sets = sets
+        self._renew_policy()
+        peers = [p for p in self.peers.values() if p.ups or not p.dynamic]
+        self.scheduler.add(self._refilter([p for p in peers if self.policy.differs(old, p)]))
+        self.on_wake()
 
-    def _recheck(self, slots: list[int]) -> Iterator[bool]:
+    def _renew_policy(self) -> None:
+        roas = self.roas if self.rpki_ready else None
+        self.policy = Policy(self.config.neighbors, self.filter_sets, roas)
+
+    def _refilter(self, peers: list[Peer]) -> Iterator[bool]:
+        for i, peer in enumerate(peers):
+            if self.peers.get(peer.slot) is peer and not peer.retired:
+                self._set_filter(peer)
+                self.recheck(peer)
+            if i % FILTER_STEP == FILTER_STEP - 1:
+                yield True
+
+    def refilter(self, peer: Peer) -> None:
+        """Use a peer's changed rules, and judge its paths again."""
+        self._set_filter(peer)
+        self.recheck(peer)
+
+    def relimit(self, peer: Peer) -> None:
+        """Use a peer's changed limits; paths that were kept out may come in now."""
+        set_limits(self.rib, peer.slot, peer.neighbor.filters)
+        peer.limit_stage = dict.fromkeys(Family, 0)
+        self.recheck(peer)
+
+    def rpki_changed(
+        self, prefixes: list[tuple[int, bytes, int]] | None, customers: set[int], ready: bool
+    ) -> None:
+        """Judge again what a change of RPKI data concerns, in place (RFC 9324).
+
+        `prefixes` are those at or below which paths have to be looked at, None for all. Without
+        data (`ready` is False) nothing is validated. `customers`, whose ASPAs changed, matter to no
+        rule.
+        """
+        del customers
+        if ready is not self.rpki_ready or prefixes is None:
+            self.rpki_ready = ready
+            self._renew_policy()
+            peers = [p for p in self.peers.values() if p.ups or not p.dynamic]
+            self.scheduler.add(self._refilter([p for p in peers if p.neighbor.filters.uses_rpki]))
+        else:
+            self._below_due += prefixes
+            if not self._below_runs:
+                self._below_runs = True
+                self.scheduler.add(self._recheck_below())
+        self.on_wake()
+
+    def _recheck_below(self) -> Iterator[bool]:
+        while self._below_due:
+            batch, self._below_due = self._below_due[:BELOW_STEP], self._below_due[BELOW_STEP:]
+            for family, addr, plen in batch:
+                table = self.rib.tables[family]
+                after = table.recheck_below(addr, plen)
+                while after is not None:
+                    yield True
+                    after = table.recheck_below(addr, plen, after)
+            yield True
+        self._below_runs = False
+
+    def recheck(self, peer: Peer) -> None:
+        """Judge a peer's paths again, in place; those of several peers together."""
+        self._recheck_due.add(peer.slot)
+        if not self._recheck_runs:
+            self._recheck_runs = True
+            self.scheduler.add(self._recheck())
+
+    def _recheck(self) -> Iterator[bool]:
+        while self._recheck_due:
+            slots = sorted(self._recheck_due)
+            self._recheck_due.clear()
+            yield from self._recheck_slots(slots)
+            for slot in slots:
+                if slot in self.peers:
+                    self.check_limits(self.peers[slot])
+                    self.on_commands(self.peers[slot])
+        self._recheck_runs = False
+
+    def _recheck_slots(self, slots: list[int]) -> Iterator[bool]:
         for table in self.rib.tables:
             at = 1
             while at:
                 at = table.recheck_step(slots, at, PURGE_STEP)
                 yield True
+
+    def check_limits(self, peer: Peer) -> None:
+        """Do what max_prefix asks for; call after each read of the peer's."""
+        check_limits(self.rib, peer, self.now())
+
+    def housekeeping(self, now: float) -> None:
+        """Start sessions whose pause is over; call about once a second."""
+        for peer in restart_limited(self.peers.values(), now):
+            self.on_commands(peer)
 
     def rejoin(self, peer: Peer) -> None:
         """Move an established peer to the groups that its changed configuration asks for."""
@@ -558,8 +679,10 @@ class Router:
             case "reset":
                 peer.session.reset(now, CeaseSubcode.ADMIN_RESET, communication)
             case "shutdown":
+                peer.restart_at = None
                 peer.session.stop(now, CeaseSubcode.ADMIN_SHUTDOWN, communication)
             case "enable":
+                peer.restart_at, peer.limited = None, False
                 peer.session.start(now)
             case "refresh":
                 agreed = peer.session.negotiated

@@ -189,13 +189,17 @@ class Session:
         now: float,
         subcode: int = CeaseSubcode.ADMIN_SHUTDOWN,
         communication: str = "",
+        *,
+        data: bytes = b"",
+        reason: str = "",
     ) -> None:
         """Close everything by Cease and stay in Idle (ManualStop).
 
-        `communication` goes to the peer with Administrative Shutdown and Reset (RFC 9003).
+        `communication` goes to the peer with Administrative Shutdown and Reset (RFC 9003), `data`
+        with other subcodes; `reason` is for us.
         """
         self._enabled = False
-        self._stop_all(now, subcode, communication)
+        self._stop_all(now, subcode, communication, data, reason)
         self._settle_timers()
 
     def reset(
@@ -215,11 +219,12 @@ class Session:
         self._context.slow = False
         self._accept_at = 0.0
 
-    def _stop_all(self, now: float, subcode: int, communication: str) -> None:
-        data = b""
+    def _stop_all(
+        self, now: float, subcode: int, communication: str, data: bytes = b"", reason: str = ""
+    ) -> None:
         if subcode in {CeaseSubcode.ADMIN_SHUTDOWN, CeaseSubcode.ADMIN_RESET}:
             data = encode_communication(communication)
-        fault = NotifyError(NotifyCode.CEASE, subcode, data)
+        fault = NotifyError(NotifyCode.CEASE, subcode, data, reason)
         self._reject_parked(fault)
         machines = [m for m in (self._second, self._primary) if m is not None]
         for machine in machines:
@@ -326,6 +331,10 @@ class Session:
         return commands
 
     # --- routing side
+
+    def log(self, level: str, text: str) -> None:
+        """Have the transport log something about this neighbor."""
+        self._log(level, text)
 
     def notify(
         self, now: float, code: int, subcode: int, data: bytes = b"", reason: str = ""

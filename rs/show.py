@@ -20,6 +20,7 @@ from rs import __version__
 from rs.attrtext import attributes_json
 from rs.iana import Decided, Family, MessageType, RejectReason
 from rs.peer import PeerKind, kind_of
+from rs.reasons import irr_state, reject_words, rpki_state
 from rs.show_types import Match, RoutesView
 
 if TYPE_CHECKING:
@@ -79,16 +80,6 @@ _DECIDED = {
     Decided.PATH_ID: ("lower path id", "higher path id"),
 }
 """A step of the decision process in words: of the path it prefers, and of the other one."""
-_REJECTED = {
-    RejectReason.AS_LOOP: "our own AS is in AS_PATH",
-    RejectReason.FIRST_AS: "AS_PATH does not begin with the neighbor's AS",
-    RejectReason.AS_SET: "AS_PATH holds an AS_SET",
-    RejectReason.NEXT_HOP_INVALID: "NEXT_HOP is ours or no host's",
-    RejectReason.NEXT_HOP_UNREACHABLE: "NEXT_HOP is unreachable",
-    RejectReason.ORIGINATOR_LOOP: "ORIGINATOR_ID is our router id",
-    RejectReason.CLUSTER_LOOP: "our cluster id is in CLUSTER_LIST",
-    RejectReason.CONFED_SEGMENT: "AS_PATH holds confederation segments",
-}
 
 
 class Walk(Protocol[T]):
@@ -127,14 +118,6 @@ def reject_label(number: int) -> str:
         return label(RejectReason(number))
     except ValueError:
         return f"reason-{number}"
-
-
-def reject_words(number: int) -> str:
-    """Return a RejectReason in words."""
-    try:
-        return _REJECTED[RejectReason(number)]
-    except (ValueError, KeyError):
-        return f"reason {number}"
 
 
 def prefix_text(key: Key) -> str:
@@ -419,6 +402,8 @@ class Glance:
             "decided_by": decided_by,
             "reject_reason": reject_reason,
             "why": why,
+            "rpki": rpki_state(raw[i][3]),
+            "irr": irr_state(raw[i][3]),
             "age_s": self.router.age(ticks, self.now),
             "attributes": self.attributes(attrs_h),
             "advertised_to": len(members),
@@ -455,6 +440,8 @@ class Glance:
             "decided_by": decided_by,
             "reject_reason": reject_reason,
             "why": why,
+            "rpki": rpki_state(raw[i][3]),
+            "irr": irr_state(raw[i][3]),
             "age_s": self.router.age(ticks, self.now),
             "attributes": self.attributes(attrs_h),
         }
@@ -490,6 +477,8 @@ class Glance:
                 "decided_by": None,
                 "reject_reason": None,
                 "why": "about to be replaced",
+                "rpki": "not-checked",
+                "irr": "not-checked",
                 "age_s": None,
                 "attributes": {},
             }

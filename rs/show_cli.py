@@ -366,7 +366,13 @@ def _count(number: int, what: str) -> str:
 
 
 def _why(found: Path | RouteItem) -> str:
-    return f"rejected: {found['why']}" if found["state"] == "rejected" else found["why"]
+    words = f"rejected: {found['why']}" if found["state"] == "rejected" else found["why"]
+    states = [
+        f"{name} {state}"
+        for name, state in (("RPKI", found["rpki"]), ("IRR", found["irr"]))
+        if state != "not-checked"
+    ]
+    return f"{words} [{', '.join(states)}]" if states else words
 
 
 def _as_path(attributes: Attributes) -> str:

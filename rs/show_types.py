@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+from rs.reasons import IrrState, RpkiState  # noqa: TC001 - openapi looks at them
+
 StateName = Literal["Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"]
 """RFC 4271 8.2.2."""
 NeighborType = Literal["rs-client", "ebgp", "ibgp", "rr-client"]
@@ -238,6 +240,8 @@ class Path(TypedDict):
     ]
     reject_reason: Annotated[str | None, "null unless rejected or unreachable"]
     why: Annotated[str, "the same in words"]
+    rpki: Annotated[RpkiState, "origin validation at import (RFC 6811)"]
+    irr: Annotated[IrrState, "whether the neighbor's IRR data hold prefix and origin"]
     age_s: Annotated[float, "since it was received"]
     attributes: Attributes
     advertised_to: Annotated[int, "neighbors that have this path"]
@@ -279,6 +283,8 @@ class RouteItem(TypedDict):
     decided_by: str | None
     reject_reason: str | None
     why: str
+    rpki: RpkiState
+    irr: IrrState
     age_s: Annotated[float | None, "since it was received; null if outdated"]
     attributes: Annotated[Attributes, "as received, or as advertised"]
 

@@ -395,6 +395,7 @@ class Transport:
             self._lost(conn, "closed by the peer")
             return
         conn.peer.session.receive(conn, self._view[:n], now)
+        self.router.check_limits(conn.peer)
         self._after(conn.peer)
         self.router.loop.note(self.router.now() - now)
 
@@ -508,7 +509,7 @@ class Transport:
         self._schedule_turn()
 
     def _housekeeping(self) -> None:
-        """End sessions with peers that read nothing for too long (RFC 9687)."""
+        """End sessions with peers that read nothing for too long (RFC 9687); run slow timers."""
         if self._closed:
             return
         now = self.router.now()
@@ -516,6 +517,7 @@ class Transport:
         if exporter.faults != self._faults_told:
             self._faults_told = exporter.faults
             log.error("export: %d prefixes failed, last %s", exporter.faults, exporter.last_fault)
+        self.router.housekeeping(now)
         for conn in list(self._connections):
             if not conn.outbox.blocked:
                 conn.progress = now

@@ -7,13 +7,23 @@ import pytest
 from rs.config import Api, Config, IgpRoute, Neighbor, Router
 from rs.configfile import load_config
 from rs.errors import ConfigError
+from rs.filterconfig import AsSetFiles, Filters, PrefixSetFiles, Rpki
 
 ROOT = Path(__file__).parent.parent
 RS = '[router]\nasn = 64500\nrouter_id = "10.0.0.1"\n'
 RR = RS + 'role = "route-reflector"\n'
 MEMBER = '[[neighbors]]\naddress = "10.1.0.1"\nasn = 100001\n'
 INTERNAL = '[[neighbors]]\naddress = "10.1.0.1"\nasn = 64500\n'
-SECTIONS = {"router": Router, "api": Api, "neighbors": Neighbor, "igp": IgpRoute}
+SECTIONS = {
+    "router": Router,
+    "api": Api,
+    "neighbors": Neighbor,
+    "igp": IgpRoute,
+    "filters": Filters,
+    "prefix_sets": PrefixSetFiles,
+    "as_sets": AsSetFiles,
+    "rpki": Rpki,
+}
 
 
 class Folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import random
 import struct
 from typing import TYPE_CHECKING
@@ -110,6 +111,7 @@ class Lab:
         peer = self.peer(address)
         message = b"\xff" * 16 + struct.pack(">HB", 19 + len(body), 2) + body
         peer.session.receive(peer.conn, message, self.time)
+        self.router.check_limits(peer)
         self._commands(peer)
 
     def announce(self, address: str, *prefixes: str, path=None, hop=None, more=b"") -> None:
@@ -132,7 +134,9 @@ class Lab:
     def settle(self) -> None:
         """Work until nothing is left to do and everybody has read everything."""
         for _ in range(10_000):
-            more = self.router.scheduler.run(0.0, lambda: 1.0)
+            # A slice of a few steps, so that jobs which wait for the export see it move.
+            steps = itertools.count()
+            more = self.router.scheduler.run(8.0, lambda steps=steps: float(next(steps)))
             for address, peer in ((p.address, p) for p in self.router.peers.values()):
                 if peer.conn is not None:
                     data = peer.conn.outbox.take()

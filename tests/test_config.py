@@ -10,14 +10,13 @@ from rs.config import (
     AddPath,
     Api,
     AsSetRule,
-    Effect,
     IgpRoute,
     MedRule,
     Role,
     diff,
-    keys_of,
 )
 from rs.configfile import load_config
+from rs.configkeys import Effect, keys_of
 from rs.configvalues import Endpoint
 from rs.iana import Family
 from tests.configs import INTERNAL, MEMBER, ROOT, RR, RS, SECTIONS, Folder, one
@@ -408,7 +407,9 @@ def test_documentation_has_every_key_with_type_default_and_effect(section):
         assert len(meaning) > 10, name
 
 
-@pytest.mark.parametrize(("section", "at_least"), [("router", 6), ("neighbors", 16)])
+@pytest.mark.parametrize(
+    ("section", "at_least"), [("router", 6), ("neighbors", 16), ("filters", 28)]
+)
 def test_documented_defaults_are_the_defaults(section, at_least):
     fields = attrs.fields_dict(SECTIONS[section])
     compared = 0

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rs.config import keys_of
 from rs.configfile import load_config
+from rs.configkeys import keys_of
 from rs.configvalues import BadValue
 from rs.errors import ConfigError
 from tests.configs import MEMBER, RR, RS, SECTIONS, Folder, one
@@ -260,7 +260,7 @@ def test_lines_are_not_confused_by_text_and_comments(problems):
         ("router = 5\n", "router (line 1): 5 does not fit; want a table, [router]"),
         ("[[router]]\n", "router (line 1): a list does not fit; want a table, [router]"),
         (RS + "[[neighbours]]\n", 'neighbours (line 4): unknown table; did you mean "neighbors"?'),
-        ("zzz = 1\n" + RS, "zzz (line 1): unknown key; known here: api, defaults, igp, include"),
+        ("zzz = 1\n" + RS, "zzz (line 1): unknown key; known here: api, as_sets, defaults"),
         ("include = 5\n" + RS, "include (line 1): 5 does not fit; want a list of paths"),
         ("include = [5]\n" + RS, "include[0] (line 1): 5 does not fit; want a path"),
         ('include = ["no.toml"]\n' + RS, "include[0] (line 1): no.toml: no such file"),
@@ -284,9 +284,12 @@ def test_included_files_hold_no_other_tables(problems):
     assert found == [
         (
             "members.d/a.toml: defaults (line 1): belongs in the main file, rs.toml; "
-            "want only [[neighbors]] and [[igp]]"
+            "want only [[neighbors]], [[igp]] and [prefix_sets.NAME], [as_sets.NAME]"
         ),
-        "members.d/b.toml: nonsense (line 1): unknown key; known here: igp, neighbors",
+        (
+            "members.d/b.toml: nonsense (line 1): unknown key; "
+            "known here: as_sets, igp, neighbors, prefix_sets"
+        ),
     ]
 
 

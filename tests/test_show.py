@@ -17,6 +17,7 @@ from rs.attrtext import (
     ext_community_text,
 )
 from rs.iana import AddPathMode, Decided, Family, RejectReason
+from rs.reasons import WORDS
 from rs.show import (
     LongerWalk,
     PeerWalk,
@@ -134,7 +135,7 @@ class TestWords:
             if reason is not RejectReason.NONE:
                 assert show.reject_words(reason)
                 assert show.reject_label(reason) == reason.name.lower().replace("_", "-")
-                assert reason in show._REJECTED
+                assert reason in WORDS
 
     def test_a_reason_without_name(self):
         assert show.reject_label(250) == "reason-250"
