@@ -940,8 +940,17 @@ class Engine:
         as4: bool = True,
         max_len: int = MAX_MESSAGE_LEN,
         ext_next_hop: bool = False,
+        addpath: bool = False,
+        max_paths: int = 0,
     ) -> Any:
-        view = ViewKey(family=family, kind=kind, next_hop=next_hop, honor_well_known=honor)
+        view = ViewKey(
+            family=family,
+            kind=kind,
+            next_hop=next_hop,
+            honor_well_known=honor,
+            addpath=addpath,
+            max_paths=max_paths,
+        )
         return self.groups.join(slot, view, GroupKey(as4, max_len, ext_next_hop))
 
     def leave(self, member: Any) -> None:
@@ -956,6 +965,12 @@ class Engine:
             while group.walkers and group.walk_ready(0.0):
                 self.exporter.walk(1000, 0.0)
 
+    def withdraw_all(self) -> None:
+        """Remove every path and tell everybody."""
+        for table in self.rib.tables:
+            table.purge_step(list(range(1, self.rib.n_slots)), 1, 1 << 30)
+        self.flush()
+
     def all_groups(self) -> list[Any]:
         return [g for views in self.exporter.views for v in views for g in v.groups]
 
@@ -967,10 +982,17 @@ class Reader:
     """Bytes of one member to a table: a far end without a session."""
 
     def __init__(
-        self, member: Any, *, as4: bool = True, ext_next_hop: bool = False, max_len: int = 4096
+        self,
+        member: Any,
+        *,
+        as4: bool = True,
+        ext_next_hop: bool = False,
+        max_len: int = 4096,
+        addpath: bool = False,
     ) -> None:
         self.member = member
         self.speaker = Speaker("10.1.0.1", 1, "10.1.0.1", four_octet_as=as4)
+        self.speaker.hears_paths = BOTH if addpath else ()
         self.speaker.extended_next_hop = ext_next_hop
         self.speaker.extended_message = max_len > MAX_MESSAGE_LEN
 
