@@ -447,7 +447,7 @@ def test_anything_in_any_order(seed, addpath):
     for slot, reader in readers.items():
         want: dict[str, int] = {}
         for (prefix, source), (exclude, _) in held.items():
-            if source != slot and exclude != slot:
+            if slot not in {source, exclude}:
                 want[prefix] = want.get(prefix, 0) + 1
         if not reader.speaker.hears_paths:
             want = dict.fromkeys(want, 1)
