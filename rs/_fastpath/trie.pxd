@@ -55,6 +55,7 @@ cdef class Trie:
                         uint32_t bit) except -1 nogil
     cdef int _node_add_key(self, uint32_t node_h, uint32_t depth, uint32_t h) except -1 nogil
     cdef bint _same(self, uint32_t h, const uint8_t *addr, uint32_t plen) noexcept nogil
+    cdef int _check(self, bytes addr, uint32_t plen) except -1
 
     cdef inline const uint8_t *addr(self, uint32_t h) noexcept nogil:
         return self.addrs + <uint64_t>h * self.width

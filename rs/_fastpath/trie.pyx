@@ -494,7 +494,7 @@ cdef class Trie:
                       + <uint64_t>self.nodes.top * sizeof(node_t)),
         }
 
-    def _check(self, bytes addr, uint32_t plen):
+    cdef int _check(self, bytes addr, uint32_t plen) except -1:
         if len(addr) != <Py_ssize_t>self.width or plen > self.width * 8:
             raise ValueError(f"a prefix has {self.width} octets, at most {self.width * 8} bits")
 
