@@ -327,6 +327,34 @@ def test_first_member_of_a_view_that_falls_off_its_walk():
     assert reader.table["10.0.41.0/24"]["med"] == 1
 
 
+def test_members_that_fall_off_together():
+    """The log is read back for all of them at once; each is told what it is due, and no more."""
+    engine = Engine()
+    engine.peers(*range(1, 9))
+    readers = [Reader(engine.join(slot)) for slot in range(2, 9)]
+    engine.announce(1, *sixteens(30), med=9)
+    engine.flush()
+    read_all(*readers)
+    (group,) = engine.all_groups()
+    group.log_bound = 1
+    late = Reader(engine.join(1))  # still walking, and falls with them
+    engine.withdraw(1, *sixteens(5))  # these are only in the log by then
+    for i in range(30):
+        engine.announce(1, sixteens(1, 10 + i)[0], communities=(65000 + i % 9,), **fat(i))
+        engine.flush()
+    readers[0].read(20_000)  # it stands elsewhere in the log
+    readers[1].read(31)  # and this one inside a message
+    engine.exporter.enforce()
+    assert group.stats()["resync"] >= 6
+    read_all(late, *readers)
+    for slot, reader in enumerate(readers, 2):
+        assert set(reader.table) == {*sixteens(5, 5), *sixteens(30, 10)} - {
+            p for i, p in enumerate(sixteens(30, 10)) if i % 9 == slot
+        }
+    assert late.table == {}
+    assert group.table.stats()["prefixes"] == 35
+
+
 def test_member_leaves_with_its_bitmap():
     engine, group, reader = behind()
     engine.withdraw(1, *sixteens(60))

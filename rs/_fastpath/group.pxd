@@ -6,7 +6,7 @@ from posix.uio cimport iovec
 from rs._fastpath.adjout cimport AdjOut
 from rs._fastpath.buckets cimport Buckets
 from rs._fastpath.encode cimport Encoder
-from rs._fastpath.log cimport Log, cursor_t
+from rs._fastpath.log cimport Log, chunk_t, cursor_t
 from rs._fastpath.rib cimport Table
 
 cdef enum:
@@ -52,9 +52,10 @@ cdef class Member:
     cdef bint pending(self) noexcept nogil
     cdef uint64_t read_whole(self) noexcept nogil
     cdef int _settle(self) except -1
-    cdef int _fall_off(self) except -1
+    cdef int _fall_off(self, Member like) except -1
+    cdef int _note_like(self, Member other) except -1
     cdef int _finish_message(self) except -1
-    cdef int _note_unread(self, Log log, cursor_t *c) except -1
+    cdef int _note_unread(self, Log log, const cursor_t *c, bint everybody) except -1
     cdef int _refill(self) except -1
     cdef int _set_bit(self, uint32_t h) except -1
     cdef int _end_resync(self) except -1
@@ -86,3 +87,4 @@ cdef class Group:
     cdef uint32_t walk_step(self, uint32_t n) except? 0xFFFFFFFF
     cdef int enforce(self) except -1
     cdef int _drain(self, Log log, bint everybody) except -1
+    cdef int _drop_readers(self, Log log, chunk_t *chunk) except -1
