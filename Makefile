@@ -16,8 +16,9 @@ DEPS    := $(VENV)/.deps
 ASAN    := build/asan
 # What runs under the address sanitizer: everything that hands random or broken input to the
 # fast path.
-ASAN_TESTS := $(wildcard $(addprefix tests/test_, differential.py attrs.py decode.py trie.py rib.py \
-	export.py ingest.py exactness.py mrt.py load.py rfc7606.py))
+ASAN_TESTS := $(wildcard $(addprefix tests/test_, differential.py attrs.py decode.py rfc7606.py \
+	trie.py rib.py sets.py export.py group.py encode.py rewrite.py ingest.py exactness.py \
+	filter.py pfxset.py irrload.py roa.py mrt.py recode.py load.py))
 
 .PHONY: help run test pytest asan asan-build asan-tests build debug lint bench guard annotate wheel clean FORCE
 .DELETE_ON_ERROR:

@@ -80,6 +80,7 @@ setup(
         compiler_directives=DIRECTIVES,
         annotate=True,  # rs/_fastpath/*.html, read by tests/test_source.py
         force=force,
+        nthreads=os.cpu_count() or 1,
     ),
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )
