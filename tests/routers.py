@@ -14,18 +14,11 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rs._fastpath.attrs import AttrTable
-from rs._fastpath.control import Control
-from rs._fastpath.export import Exporter
 from rs._fastpath.outbox import Outbox
-from rs._fastpath.rewrite import Rewriter
-from rs._fastpath.rib import Rib
-from rs._fastpath.sets import MemberSets
 from rs.config import Config, IgpRoute, MedRule, Neighbor, role_defaults
 from rs.config import Router as RouterConfig
 from rs.configvalues import Endpoint
 from rs.fsm import State
-from rs.groups import GroupKey, Groups, ViewKey
 from rs.iana import (
     HEADER_LEN,
     MAX_EXTENDED_MESSAGE_LEN,
@@ -38,7 +31,7 @@ from rs.iana import (
     RejectReason,
 )
 from rs.messages import KEEPALIVE, decode_notification, decode_route_refresh, encode_open
-from rs.peer import PeerKind, refresh_marker
+from rs.peer import refresh_marker
 from rs.router import Router
 from rs.session import Close, Connect, Down, Log, RefreshReceived, Send, SessionConfig, Up
 from tests.reference import codec, export
@@ -300,11 +293,7 @@ class Oracle(ReferenceRouter):
         found: dict[int, list[Attrs]] = {}
         for member in self.members(family):
             neighbor = self.neighbors[member.index]
-            options = replace(
-                self.options.export(),
-                honor_well_known=neighbor.honor_well_known,
-                exclude_as_loop=self.options.exclude_as_loop,
-            )
+            options = self.options_for(member.index)
             if family in self.many.get(member.index, ()):
                 paths = [p for p in ranked if export.eligible(p, member, options)]
                 paths = paths[: neighbor.add_path_limit or len(paths)]
@@ -312,10 +301,15 @@ class Oracle(ReferenceRouter):
                 best = export.best_for(member, ranked, options)
                 paths = [] if best is None else [best]
             if paths:
-                found[member.index] = [self._output(p, member, family, options) for p in paths]
+                found[member.index] = [self.output(p, member, family, options) for p in paths]
         return found
 
-    def _output(self, path: Any, member: Any, family: Family, options: Any) -> Attrs:
+    def options_for(self, index: int) -> export.ExportOptions:
+        """How one member is exported to."""
+        honor = self.neighbors[index].honor_well_known
+        return replace(self.options.export(), honor_well_known=honor)
+
+    def output(self, path: Any, member: Any, family: Family, options: Any) -> Attrs:
         """Attributes as a member gets them, with the next hop that its neighbor's keys ask for."""
         attrs = export.output_attrs(path, member, options)
         own = self.next_hops[member.index].get(family)
@@ -335,6 +329,17 @@ class Oracle(ReferenceRouter):
             for index, paths in self.due(prefix, [path for path, _ in ranked]).items():
                 tables[index][prefix] = paths
         return tables
+
+
+@dataclass
+class SentPath:
+    """As much of a path as deciding who may have it takes."""
+
+    peer: int
+    attrs: Attrs
+    ibgp: bool
+    client: bool = False
+    router_id: int = 0
 
 
 class Metrics(dict[str, "int | None"]):
@@ -419,6 +424,8 @@ class Lab:
         self.logs: list[str] = []
         self.config = config
         self.oracle: Oracle | None = None
+        self.history: dict[str, list[tuple[Speaker, Attrs]]] | None = None
+        """Every route ever accepted, by prefix, where that is watched; see watch()."""
         settings = config.router
         if oracle:
             options = RouterOptions(
@@ -460,6 +467,8 @@ class Lab:
         speaker.events = []
         if speaker not in self.speakers:
             self.speakers.append(speaker)
+        if self.history is not None:
+            speaker.watch = lambda prefix, attrs: self._judge(speaker, prefix, attrs)
         peer.session.connected(conn, self.now, False)
         self.after(peer)
         return conn
@@ -604,7 +613,32 @@ class Lab:
         if self.oracle is not None:
             for body in bodies:
                 ticks = self.router.rib.ticks
-                self.oracle.update(speaker.slot, body, speaker.sending(), now=ticks)
+                result = self.oracle.update(speaker.slot, body, speaker.sending(), now=ticks)
+                if self.history is not None:
+                    for (_, prefix, _), attrs in result.routes():
+                        self.history.setdefault(prefix, []).append((speaker, attrs))
+
+    def watch(self) -> None:
+        """From now on see to it that nobody is sent, even for a moment, what it was never due.
+
+        Whether a route may go to a member depends on the route and the member only, so each route
+        a member is sent must be one that was accepted once, and that this member may have.
+        """
+        self.history = {}
+
+    def _judge(self, speaker: Speaker, prefix: str, got: Attrs) -> None:
+        assert self.oracle is not None
+        assert self.history is not None
+        family = codec.family_of(prefix)
+        (member,) = [m for m in self.oracle.members(family) if m.index == speaker.slot]
+        options = self.oracle.options_for(speaker.slot)
+        for source, attrs in self.history.get(prefix, ()):
+            path = SentPath(-1 if source is not speaker else speaker.slot, attrs, source.ibgp)
+            if export.eligible(path, member, options) and plain(
+                self.oracle.output(path, member, family, options)
+            ) == plain(got):
+                return
+        raise AssertionError(f"{speaker.address} AS{speaker.asn} was sent {prefix} {got}")
 
     def announce(self, speaker: Speaker, *prefixes: str, **attrs: Any) -> None:
         """Announce prefixes of one family with these attributes, and the mandatory ones."""
@@ -857,155 +891,3 @@ def prefixes_of(table: Any) -> list[str]:
             after = (octets, plen)
         if len(handles) < 1000:
             return found
-
-
-# --- the engine without sessions ------------------------------------------------------------------
-
-
-class Engine:
-    """RIB, export and groups as the router puts them together, for tests of one module."""
-
-    def __init__(
-        self,
-        *,
-        slots: int = 64,
-        asn: int = RS_ASN,
-        communities: bool = True,
-        as_loop: bool = True,
-        metric_of: Callable[[str], int | None] | None = None,
-    ) -> None:
-        self.attrs = AttrTable(metric_of)
-        self.sets = MemberSets(slots)
-        router_id = int(ipaddress.IPv4Address("10.0.0.1"))
-        self.control = Control(
-            self.attrs,
-            self.sets,
-            asn,
-            router_id,
-            router_id,
-            communities=communities,
-            as_loop=as_loop,
-        )
-        self.rib = Rib(self.attrs, self.sets, self.control)
-        self.exporter = Exporter(self.rib, Rewriter(self.rib))
-        self.groups = Groups(self.exporter, asn, router_id)
-        self.asns: dict[int, list[int]] = {}
-
-    def peer(
-        self, slot: int, asn: int | None = None, kind: int = PeerKind.RS_CLIENT, **checks: Any
-    ):
-        """Describe a peer, by default AS 65000 + slot at 10.1.0.slot."""
-        number = 65000 + slot if asn is None else asn
-        address = f"10.1.{slot >> 8}.{slot & 255}"
-        self.rib.add_peer(slot, number, address, kind, **{"first_as": False, **checks})
-        self.rib.set_router_id(slot, address)
-        if kind == PeerKind.RS_CLIENT:
-            self.asns.setdefault(number, []).append(slot)
-            self.control.set_peers(self.asns, list(LOCAL.values()))
-
-    def peers(self, *slots: int, **options: Any) -> None:
-        for slot in slots:
-            self.peer(slot, **options)
-
-    def intern(self, family: Family = V4, **changes: Any) -> int:
-        """Return a new reference to an attribute set; the caller drops it."""
-        hop = "192.0.2.1" if family is V4 else "2001:db8:1::1"
-        attrs = {"origin": 0, "as_path": ((SEQ, (64496,)),), "next_hop": hop, **changes}
-        return int(
-            self.attrs.intern_attrs({k: v for k, v in attrs.items() if v is not None}, family)
-        )
-
-    def announce(self, slot: int, *prefixes: str, ticks: int = 0, path_id: int = 0, **attrs: Any):
-        """Enter paths as import would."""
-        for prefix in prefixes:
-            family = codec.family_of(prefix)
-            h = self.intern(family, **attrs)
-            key = prefix_key(prefix)
-            self.rib.tables[family].set_path(*key, slot, h, path_id, ticks)
-            self.attrs.drop(h)
-
-    def withdraw(self, slot: int, *prefixes: str, path_id: int = 0) -> None:
-        for prefix in prefixes:
-            table = self.rib.tables[codec.family_of(prefix)]
-            table.drop_path(*prefix_key(prefix), slot, path_id)
-
-    def join(
-        self,
-        slot: int,
-        family: Family = V4,
-        *,
-        kind: int = PeerKind.RS_CLIENT,
-        next_hop: str | None = None,
-        honor: bool = False,
-        as4: bool = True,
-        max_len: int = MAX_MESSAGE_LEN,
-        ext_next_hop: bool = False,
-        addpath: bool = False,
-        max_paths: int = 0,
-    ) -> Any:
-        view = ViewKey(
-            family=family,
-            kind=kind,
-            next_hop=next_hop,
-            honor_well_known=honor,
-            addpath=addpath,
-            max_paths=max_paths,
-        )
-        return self.groups.join(slot, view, GroupKey(as4, max_len, ext_next_hop))
-
-    def leave(self, member: Any) -> None:
-        member.leave()
-        self.groups.left(member)
-
-    def flush(self, step: int = 1000) -> None:
-        """Evaluate what is dirty and finish every walk; nobody reads."""
-        while self.exporter.dirty():
-            self.exporter.step(step)
-        for group in self.all_groups():
-            while group.walkers and group.walk_ready(0.0):
-                self.exporter.walk(1000, 0.0)
-
-    def withdraw_all(self) -> None:
-        """Remove every path and tell everybody."""
-        for table in self.rib.tables:
-            table.purge_step(list(range(1, self.rib.n_slots)), 1, 1 << 30)
-        self.flush()
-
-    def all_groups(self) -> list[Any]:
-        return [g for views in self.exporter.views for v in views for g in v.groups]
-
-    def handle(self, prefix: str) -> int:
-        return handle(self.rib.tables[codec.family_of(prefix)], prefix)
-
-
-class Reader:
-    """Bytes of one member to a table: a far end without a session."""
-
-    def __init__(
-        self,
-        member: Any,
-        *,
-        as4: bool = True,
-        ext_next_hop: bool = False,
-        max_len: int = 4096,
-        addpath: bool = False,
-    ) -> None:
-        self.member = member
-        self.speaker = Speaker("10.1.0.1", 1, "10.1.0.1", four_octet_as=as4)
-        self.speaker.hears_paths = BOTH if addpath else ()
-        self.speaker.extended_next_hop = ext_next_hop
-        self.speaker.extended_message = max_len > MAX_MESSAGE_LEN
-
-    def read(self, room: int = EVERYTHING) -> int:
-        """Take up to `room` octets. A walk's end gives none once, and the log goes on after it."""
-        data = self.member.take(room) or self.member.take(room)
-        self.speaker.take(data)
-        return len(data)
-
-    @property
-    def table(self) -> dict[str, Attrs]:
-        return self.speaker.table()
-
-    @property
-    def events(self) -> list[tuple[Any, ...]]:
-        return self.speaker.events

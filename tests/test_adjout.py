@@ -7,7 +7,8 @@ import random
 import pytest
 
 from rs.peer import PeerKind
-from tests.routers import RS_ASN, SEQ, V4, Engine
+from tests.engines import Engine
+from tests.routers import RS_ASN, SEQ, V4
 
 PREFIX = "10.1.0.0/16"
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from rs.iana import Decided
 from rs.peer import PeerKind
+from tests.engines import Engine
 from tests.reference.decision import Options, Path, rank
-from tests.routers import SEQ, V4, Engine, handle
+from tests.routers import SEQ, V4, handle
 
 PREFIX = "10.1.0.0/16"
 CONFED, SET = 3, 1

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from rs.iana import MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN
 from rs.peer import PeerKind
 from tests import strategies
+from tests.engines import Engine, Reader
 from tests.reference import codec
-from tests.routers import SEQ, V4, V6, Engine, Reader, message_len, plain
+from tests.routers import SEQ, V4, V6, message_len, plain
 from tests.strategies import Source
 
 CONFED = 3

@@ -12,6 +12,7 @@ RS_SEEDS is the number of scripts a scenario, RS_SEED the first one's seed.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +23,7 @@ from rs.peer import refresh_marker
 from tests import strategies
 from tests.reference import codec
 from tests.reference.export import Kind
+from tests.reference.rib import Peer
 from tests.routers import (
     BOTH,
     V4,
@@ -36,8 +38,6 @@ from tests.strategies import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from tests.reference.rib import Peer
 
 SEEDS = int(os.environ.get("RS_SEEDS", "2"))
 FIRST_SEED = int(os.environ.get("RS_SEED", "1"))
@@ -299,3 +299,97 @@ def test_every_role(seed, options, role):
     lab = Lab(make_config(section, neighbors, igp), seed=seed, log_bound=1)
     churn = Churn(src, lab, speakers, peers, strategies.reflector_attrs, prefixes=60, fat=10)
     assert play(churn, rounds=3, steps=160, what=what) > 20
+
+
+# --- neighbors that come and go -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", ALL)
+def test_neighbors_by_range(seed):
+    """Members nobody knew of before they came, excluded by name or not; slots change hands.
+
+    Nobody may be sent, even for a moment, what it was never due.
+    """
+    what = f"RS_SEED={seed} RS_SEEDS=1 range"
+    print(what)
+    src = Source.seeded(seed)
+    section = make_router()
+    peers = strategies.route_server_peers(90)
+    asns = [peer.asn for peer in peers[:12]]
+    statics = [Speaker(f"10.3.0.{i}", p.asn, f"10.4.0.{i}") for i, p in enumerate(peers[:6], 1)]
+    neighbors = [make_neighbor(section, s.asn, address=s.address) for s in statics]
+    neighbors.append(make_neighbor(section, None, range="10.1.0.0/16", max_peers=200))
+    lab = Lab(make_config(section, neighbors), seed=seed, log_bound=1)
+    lab.watch()
+    dynamic = [Speaker(p.address, src.pick(asns), p.router_id) for p in peers]
+    sources = [replace(p, asn=s.asn) for p, s in zip(peers, dynamic, strict=True)]
+    own = [Peer(i, s.asn, s.address) for i, s in enumerate(statics, 100)]
+    churn = Churn(src, lab, [*statics, *dynamic], [*own, *sources], prefixes=15)
+    churn.peers = [*own, *sources[:12]]  # whom communities name
+    for speaker in [*statics, *dynamic[: src.pick((5, 64, 80))]]:
+        lab.up(speaker)
+    n = 0
+    for i in range(3):
+        for _ in range(120):
+            churn.step()
+            speaker = src.pick(dynamic)
+            if src.chance(30):
+                (lab.down if speaker.up else lab.up)(speaker)
+            if not speaker.up and src.chance(50):
+                # Another router at the same address.
+                speaker.asn = src.pick(asns)
+                churn.peer_of[speaker] = replace(churn.peer_of[speaker], asn=speaker.asn)
+            if src.chance(20):
+                churn.burst()
+        lab.settle()
+        n += lab.check(f"{what} round {i}:")
+    churn.finish()
+    assert set(lab.router.peers) == {s.peer.slot for s in statics if s.peer is not None}
+    assert n > 100
+
+
+# --- the order of things --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", ALL)
+def test_order_and_pieces_do_not_matter(seed):
+    """The same routes in another order, in other pieces, worked on in other slices: same tables."""
+    print(f"RS_SEED={seed} RS_SEEDS=1 order")
+    tables = []
+    for variant in range(3):
+        src = Source.seeded(seed)
+        section = make_router(prefer_oldest=False)
+        speakers, peers = members(src, 20)
+        neighbors = [
+            make_neighbor(section, s.asn, address=s.address, add_path=AddPath.BOTH)
+            for s in speakers
+        ]
+        lab = Lab(make_config(section, neighbors), seed=variant)
+        pool = strategies.prefix_pool(src, 60)
+        routes = []
+        for speaker, peer in zip(speakers, peers, strict=True):
+            for prefix in pool:
+                if codec.family_of(prefix) in speaker.families and src.chance(25):
+                    attrs = strategies.member_attrs(src, peer, peers, prefix)
+                    routes.append((speaker, prefix, attrs))
+        order = Source.seeded(1000 * seed + variant)
+        for speaker in order.shuffled(speakers):
+            lab.up(speaker)
+        for speaker, prefix, attrs in order.shuffled(routes):
+            many = speaker.add_path
+            body = codec.encode_update([prefix], attrs, as4=speaker.four_octet_as, addpath=many)
+            lab.update(speaker, body, pieces=order.integers(1, 3))
+            if order.chance(20):
+                lab.work(order.integers(0, 3))
+                lab.read(order.pick(speakers), order.integers(1, 5000))
+            if order.chance(2):
+                late = order.pick(speakers)
+                lab.refresh(late, late.families[0])
+        lab.settle()
+        lab.check(f"variant {variant}:")
+        tables.append({s.address: s.paths() for s in speakers})
+    for other in tables[1:]:
+        for address, table in tables[0].items():
+            for prefix, paths in table.items():
+                assert sorted(map(repr, paths)) == sorted(map(repr, other[address][prefix]))
+            assert set(table) == set(other[address])

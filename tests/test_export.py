@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rs.peer import PeerKind
-from tests.routers import LOCAL, SEQ, V4, Engine, Reader
+from tests.engines import Engine, Reader
+from tests.routers import LOCAL, SEQ, V4
 
 
 def huge(n):

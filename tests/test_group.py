@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from tests.routers import V4, Engine, Reader
+from tests.engines import Engine, Reader
+from tests.routers import V4
 
 
 def sixteens(n, start=0):

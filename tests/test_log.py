@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.routers import Engine
+from tests.engines import Engine
 
 ALL = 0
 

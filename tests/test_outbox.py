@@ -12,8 +12,9 @@ from rs._fastpath.outbox import Outbox, pump
 from rs.iana import Family, RefreshSubtype
 from rs.messages import KEEPALIVE
 from rs.peer import end_of_rib, refresh_marker
+from tests.engines import Engine
 from tests.reference.codec import decode_stream
-from tests.routers import V4, V6, Engine, Speaker
+from tests.routers import V4, V6, Speaker
 
 BORR = refresh_marker(V4, RefreshSubtype.BORR)
 EORR = refresh_marker(V4, RefreshSubtype.EORR)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rs._fastpath.rewrite import Program
 from rs.peer import PeerKind
+from tests.engines import Engine
 from tests.reference import codec
 from tests.reference.export import ExportOptions, Kind
-from tests.routers import LOCAL, RS_ASN, V4, Engine
+from tests.routers import LOCAL, RS_ASN, V4
 
 KINDS = {
     PeerKind.RS_CLIENT: Kind.RS_CLIENT,

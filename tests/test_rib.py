@@ -9,7 +9,8 @@ import pytest
 from rs._fastpath.rib import Rib
 from rs.iana import RejectReason
 from rs.peer import PeerKind
-from tests.routers import RS_ASN, SEQ, V4, V6, Engine, Reader, handle, prefixes_of
+from tests.engines import Engine, Reader
+from tests.routers import RS_ASN, SEQ, V4, V6, handle, prefixes_of
 
 
 def world(*slots, **options):

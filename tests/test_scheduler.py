@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rs.scheduler import LoopStats, Scheduler
-from tests.routers import CallClock, Engine, Reader
+from tests.engines import Engine, Reader
+from tests.routers import CallClock
 
 
 def world(n_members=4):

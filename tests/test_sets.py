@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rs._fastpath.rib import Rib
 from rs._fastpath.sets import MemberSets
-from tests.routers import Engine
+from tests.engines import Engine
 
 ALL, NONE = 0, 1
 
