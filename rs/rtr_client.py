@@ -132,7 +132,8 @@ class Publisher:
         if not self._holding and self.ready:
             self.ready = False
             log.error("no RPKI data left: routes are no longer validated")
-            self._on_change(None, set(), False)
+            # Not from here: a consumer that fails must not take the cache's task with it.
+            asyncio.get_running_loop().call_soon(self._on_change, None, set(), False)
         self._pump_soon()
 
     def tidy(self) -> None:

@@ -8,7 +8,7 @@ import random
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rs._fastpath.roa import (
@@ -83,6 +83,7 @@ def minimal(before, after) -> list[tuple[int, bytes, int]]:
 # --- validation ---------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(vrp_tuples(), max_size=30), st.lists(st.tuples(prefixes(), ASNS), max_size=30))
 def test_states_equal_the_reference(vrps, routes):
     t = table()
@@ -182,6 +183,7 @@ def test_a_batch_reads_as_it_was_written():
 # --- changes ------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(vrp_tuples(), max_size=12), min_size=1, max_size=6))
 def test_replace_reports_the_minimal_change(sets):
     t = table()
@@ -194,6 +196,7 @@ def test_replace_reports_the_minimal_change(sets):
     assert t.stats()["prefixes"] == 0
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_sources_make_a_union(data):
     """Random deltas, resets and aborts of three sources against three sets."""
@@ -433,6 +436,7 @@ def test_bits_past_the_length_are_an_error_from_version_2_on():
     assert t.snapshot() == [("10.0.0.0/8", 8, 1)]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 2), st.booleans())
 def test_no_octets_do_harm(data, version, reset):
     t = table()
@@ -464,6 +468,7 @@ def wire(segments) -> bytes:
     )
 
 
+@settings(deadline=None)
 @given(ASPAS, SEQUENCES, st.booleans(), st.one_of(st.none(), SMALL))
 def test_paths_equal_the_reference(aspas, segments, downstream, neighbor):
     t = AspaTable()
@@ -539,6 +544,7 @@ def test_long_paths_and_large_provider_sets():
     assert t.verify_path([*chain[:0:-1], 999, chain[0]], False) == "invalid"
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_aspas_of_sources_make_a_union(data):
     t = AspaTable()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rs import rtr
@@ -751,6 +751,7 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(PIECES, PIECES, PIECES, st.binary(max_size=40)), max_size=30), st.data())
 def test_whatever_a_cache_sends(pieces, data):
     """No exception, no growth; the tables hold what the last End of Data left."""
@@ -779,6 +780,7 @@ def test_whatever_a_cache_sends(pieces, data):
                 assert talk.sent[1] in {1, 2}
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.sampled_from([A, B, C, ("10.0.0.0/8", 8, 0)]), unique=True),

@@ -295,7 +295,7 @@ ENTRIES = st.fixed_dictionaries(
     indent=st.sampled_from([None, 1, "\t"]),
     window=st.sampled_from([40, 200, 1 << 14]),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_json_is_read_as_a_json_reader_reads_it(
     write, monkeypatch, *, entries, more, indent, window
 ):
@@ -313,7 +313,7 @@ def test_any_json_is_read_as_a_json_reader_reads_it(
 @given(st.binary(max_size=300))
 @example(b'{"roas":[{"a":[')
 @example(b'{"roas":["\\')
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_octets_but_an_error(write, data):
     for text in (data, b'{"roas":[' + data, b"AS1,10.0.0.0/8,8\n" + data):
         with contextlib.suppress(VrpError):

@@ -108,6 +108,7 @@ cdef class RoaTable:
                     uint32_t max_len, uint32_t asn, bint announce) except -1
     cdef int _touch(self, source_t *s, uint32_t family, uint32_t h) except -1
     cdef int _room_pending(self, uint32_t n) except -1
+    cdef void _free_pending(self) noexcept nogil
     cdef void _note(self, uint32_t family, uint32_t h, uint32_t flags) noexcept nogil
     cdef int _finish(self, uint32_t source, bint keep, bint report, uint32_t *added,
                      uint32_t *removed) except -1

@@ -666,6 +666,8 @@ cdef class RoaTable:
             s.touched = NULL
             s.touched_cap = 0
         s.n_touched = 0
+        if self.n_pending == 0:
+            self._free_pending()
         return 0
 
     # --- changes ---------------------------------------------------------------------------------
@@ -680,6 +682,12 @@ cdef class RoaTable:
             self.pending = <pending_t *>p
             self.pending_cap = <uint32_t>cap
         return 0
+
+    cdef void _free_pending(self) noexcept nogil:
+        if self.pending_cap > 4096:
+            free(self.pending)
+            self.pending = NULL
+            self.pending_cap = 0
 
     cdef void _note(self, uint32_t family, uint32_t h, uint32_t flags) noexcept nogil:
         cdef pending_t *c = &self.pending[self.n_pending]
@@ -718,10 +726,7 @@ cdef class RoaTable:
             part.purge(c.h)
         if self.pending_at == self.n_pending:
             self.pending_at = self.n_pending = 0
-            if self.pending_cap > 4096:
-                free(self.pending)
-                self.pending = NULL
-                self.pending_cap = 0
+            self._free_pending()
         if got > 1:
             qsort(out, got, sizeof(roa_change_t), by_key)
             kept = 0

@@ -224,11 +224,8 @@ def test_data_expire_when_the_cache_is_gone(stayrtr):
         await router.has(A)
         await router.until(lambda: router.calls)
         stayrtr.stop()
-        began = time.monotonic()
-        await asyncio.sleep(0.5)
         assert router.roas.validate("192.0.2.0/24", 64496) == "valid"
         await router.has()
-        assert 0.5 < time.monotonic() - began < 5
         assert router.calls == [(None, set(), True), (None, set(), False)]
         await asyncio.to_thread(stayrtr.start)
         await router.has(A)
