@@ -23,10 +23,12 @@ from rs import __version__, irr, reload
 from rs.configfile import load_config
 from rs.errors import ConfigError, RsError
 from rs.router import Router
+from rs.rpki import RpkiFiles
 from rs.rtr_client import CacheConfig, Publisher, RtrClient
 from rs.transport import Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from rs.config import Api, Config
@@ -91,6 +93,7 @@ class Daemon:
         self.transport = Transport(self.router, asyncio.get_running_loop())
         publisher = Publisher(self.router.roas, self.router.aspas, self.router.rpki_changed)
         self._rtr = RtrClient(_caches(config), publisher)
+        self._vrp_files = RpkiFiles(publisher)
         self._reloading = asyncio.Lock()
         self._api: contextlib.AsyncExitStack | None = None
 
@@ -99,8 +102,10 @@ class Daemon:
         self.transport.listen()
         await self._serve(self.config.api)
         self.router.reload = self.reload
-        self.transport.start()
+        async with self._reloading:
+            await self._load_vrp_files(self.config)
         self._rtr.start()
+        self.transport.start()
 
     async def reload(self) -> str:
         """Read the configuration again and apply what differs; return what was done.
@@ -129,21 +134,24 @@ class Daemon:
         self.transport.settle()
         if config.rpki != self.config.rpki:
             self._rtr.configure(_caches(config))
+        await self._load_vrp_files(config)
         self.config = config
         return str(done)
 
     async def _load_sets(self, config: Config) -> irr.Sets:
         """Read the named sets again, in slices; ConfigError if one has no contents at all."""
         sets = irr.Sets()
-        until = time.monotonic() + LOAD_BUDGET
-        for _ in irr.load_steps(config, sets, self.router.filter_sets):
-            if time.monotonic() > until:
-                await asyncio.sleep(0)
-                until = time.monotonic() + LOAD_BUDGET
+        await _in_slices(irr.load_steps(config, sets, self.router.filter_sets))
         irr.require(config, sets)
         for fault in sets.faults:
             log.error("%s; what was read before stays in use", fault)
         return sets
+
+    async def _load_vrp_files(self, config: Config) -> None:
+        """Read VRP files that have changed; faults are logged, and data from before stay."""
+        await _in_slices(self._vrp_files.load_steps(config.rpki.files, time.time()))
+        for fault in self._vrp_files.faults:
+            log.error("%s", fault)
 
     async def _serve(self, api: Api) -> None:
         """Serve the API where the configuration says, and nowhere else any more."""
@@ -166,6 +174,15 @@ class Daemon:
         self.transport.close()
         if self._api is not None:
             await self._api.aclose()
+
+
+async def _in_slices(steps: Iterator[None]) -> None:
+    """Run a generator, and everything else after each LOAD_BUDGET of it."""
+    until = time.monotonic() + LOAD_BUDGET
+    for _ in steps:
+        if time.monotonic() > until:
+            await asyncio.sleep(0)
+            until = time.monotonic() + LOAD_BUDGET
 
 
 def _caches(config: Config) -> list[CacheConfig]:

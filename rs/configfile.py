@@ -475,17 +475,19 @@ class _Reader:
     def _read_set(
         self, model: type, content: Mapping[str, Any], source: Source, where: Where
     ) -> object:
+        before = len(self.faults)
         values = _values(model, content, source, where, self.faults)
         inline = "prefixes" if model is PrefixSetFiles else "asns"
-        if not content.keys() & {"files", inline}:
+        if len(self.faults) == before and not content.keys() & {"files", inline}:
             self.faults.add(source, where, f"want files or {inline}, or both")
         values["files"] = tuple(source.path.parent / file for file in values.get("files", ()))
         return model(**values)
 
     def read_rpki(self) -> Rpki:
         """Read [rpki]."""
-        table = self.main.data.get("rpki", {})
-        return Rpki(**_values(Rpki, table, self.main, ("rpki",), self.faults))
+        values = _values(Rpki, self.main.data.get("rpki", {}), self.main, ("rpki",), self.faults)
+        values["files"] = tuple(self.main.path.parent / file for file in values.get("files", ()))
+        return Rpki(**values)
 
     def read_igp(self, sources: list[Source]) -> tuple[IgpRoute, ...] | None:
         """Return the static metrics of all files, or None when there are none."""

@@ -359,3 +359,6 @@ class Rpki:
     """[rpki]: where RPKI data come from."""
 
     caches: tuple[Cache, ...] = attrs.field(default=(), metadata=key(CACHES, Effect.INSTANT, "[]"))
+    files: tuple[Path, ...] = attrs.field(
+        default=(), metadata=key(kinds.list_of(kinds.PATH, empty=True), Effect.INSTANT, "[]")
+    )

@@ -9,5 +9,6 @@ and the RFC section named beside the rule here decides which.
     update      one UPDATE body to routes, attribute dicts and an RFC 7606 outcome
     decision    the ranking of a prefix's paths (RFC 4271 9.1, RFC 4456 9)
     export      who gets which path, and with which attributes (RFC 7947, 4456, 4271 5)
+    filter      the import filter, rule by rule
     rib         a whole router made of the above: peers, Adj-RIB-In, Loc-RIB, member tables
 """
