@@ -349,9 +349,9 @@ def _asn_range(value: object) -> tuple[int, int]:
     for part in parts:
         try:
             # 0 and AS_TRANS are no neighbors, but may be looked for in paths.
-            special = part in {0, AS_TRANS, "0", str(AS_TRANS)} and not isinstance(part, bool)
+            special = type(part) in {int, str} and part in {0, AS_TRANS, "0", str(AS_TRANS)}
             numbers.append(int(str(part)) if special else parse_asn(part))
-        except (BadValue, TypeError):
+        except BadValue:
             raise _want(value, wants) from None
     if len(numbers) > 2 or numbers[0] > numbers[-1]:
         raise _want(value, wants)
