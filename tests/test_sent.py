@@ -11,7 +11,8 @@ import pytest
 
 from rs.iana import Family, MessageType
 from rs.show import neighbor as show_neighbor
-from tests.routers import Engine, Lab, Reader, Speaker, make_config, make_neighbor, make_router
+from tests.engines import Engine, Reader
+from tests.routers import Lab, Speaker, make_config, make_neighbor, make_router
 
 V4 = Family.IPV4_UNICAST
 

@@ -27,11 +27,14 @@ cdef class Buckets:
     cdef uint32_t n_buckets
     cdef uint32_t n_changes
     cdef uint32_t last              # bucket of the last change
+    cdef uint64_t *turn             # set_h << 32 | bucket: the order to encode in
+    cdef bint mixed                 # there are buckets for several member sets
 
     cdef int add(self, uint32_t attrs_h, uint32_t set_h, uint32_t prefix,
                  uint32_t path_id) noexcept nogil
     cdef const uint32_t *prefixes(self, uint32_t b, uint32_t *n,
                                   const uint32_t **ids) noexcept nogil
+    cdef const uint64_t *arrange(self) noexcept nogil
     cdef void clear(self) noexcept nogil
 
     cdef inline bint full(self) noexcept nogil:

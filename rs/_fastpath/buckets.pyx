@@ -1,16 +1,23 @@
 """Changes of one slice by (attribute set, member set): each bucket is one message's worth.
 
-In: changes one by one, in the order of evaluation. Out: buckets in the order of their first change.
-A prefix stands at most once per member in a batch, so the order among buckets does not matter.
+In: changes one by one, in the order of evaluation. Out: buckets, those for one member set in a row,
+so that a member finds what is for it in long runs. A prefix stands at most once per member in a
+batch, so the order among buckets does not matter to what members end up with.
 """
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free, malloc, qsort
 
 from rs._fastpath.stamp cimport check_abi
 
 check_abi(__name__)
+
+
+cdef int compare_turns(const void *a, const void *b) noexcept nogil:
+    cdef uint64_t x = (<const uint64_t *>a)[0]
+    cdef uint64_t y = (<const uint64_t *>b)[0]
+    return -1 if x < y else 1 if x > y else 0
 
 
 @cython.final
@@ -23,8 +30,10 @@ cdef class Buckets:
         self.path_id = <uint32_t *>malloc(BUCKET_CHANGES * 4)
         self.flat_ids = <uint32_t *>malloc(BUCKET_CHANGES * 4)
         self.table = <uint64_t *>calloc(BUCKET_TABLE, 8)
+        self.turn = <uint64_t *>malloc(BUCKET_CHANGES * 8)
         if (self.buckets == NULL or self.prefix == NULL or self.link == NULL or self.flat == NULL
-                or self.table == NULL or self.path_id == NULL or self.flat_ids == NULL):
+                or self.table == NULL or self.path_id == NULL or self.flat_ids == NULL
+                or self.turn == NULL):
             raise MemoryError
         self.generation = 1
 
@@ -36,6 +45,7 @@ cdef class Buckets:
         free(self.path_id)
         free(self.flat_ids)
         free(self.table)
+        free(self.turn)
 
     cdef int add(self, uint32_t attrs_h, uint32_t set_h, uint32_t prefix,
                  uint32_t path_id) noexcept nogil:
@@ -50,6 +60,9 @@ cdef class Buckets:
                 if <uint32_t>(self.table[i] >> 32) != self.generation:
                     b = self.n_buckets
                     self.n_buckets += 1
+                    self.turn[b] = <uint64_t>set_h << 32 | b
+                    if b and set_h != self.buckets[b - 1].set_h:
+                        self.mixed = True
                     k = &self.buckets[b]
                     k.attrs_h = attrs_h
                     k.set_h = set_h
@@ -94,8 +107,15 @@ cdef class Buckets:
             c = self.link[c - 1]
         return self.flat
 
+    cdef const uint64_t *arrange(self) noexcept nogil:
+        """Return the buckets in the order to encode: the low half of each entry is its number."""
+        if self.mixed:
+            qsort(self.turn, self.n_buckets, 8, compare_turns)
+        return self.turn
+
     cdef void clear(self) noexcept nogil:
         cdef uint32_t i
+        self.mixed = False
         self.n_buckets = 0
         self.n_changes = 0
         self.last = 0

@@ -158,10 +158,12 @@ cdef class View:
     cdef int drain(self) except -1:
         """Encode the batch into the log of every group."""
         cdef Group g
-        cdef uint32_t i, n
+        cdef uint32_t i, k, n
         cdef const uint32_t *prefixes
         cdef const uint32_t *ids
-        for i in range(self.buckets.n_buckets):
+        cdef const uint64_t *turn = self.buckets.arrange()
+        for k in range(self.buckets.n_buckets):
+            i = <uint32_t>turn[k]
             prefixes = self.buckets.prefixes(i, &n, &ids)
             for g in self.groups:
                 g.emit(self.buckets.buckets[i].attrs_h, self.buckets.buckets[i].set_h, prefixes,

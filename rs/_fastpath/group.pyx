@@ -35,6 +35,15 @@ check_abi(__name__)
 cdef double PATIENCE = 0.25     # seconds that the others wait for a member that reads nothing
 
 
+cdef inline bint meets(const uint64_t *a, const uint64_t *b, uint32_t words) noexcept nogil:
+    """Whether two member sets have a member in common."""
+    cdef uint32_t i
+    for i in range(words):
+        if a[i] & b[i]:
+            return True
+    return False
+
+
 cdef inline int step_to(Log log, cursor_t *c, cursor_t *to) except -1:
     """Move a cursor forward; chunks left behind lose a reader."""
     if c.chunk != to.chunk:
@@ -511,10 +520,12 @@ cdef class Group:
     cdef int _drain(self, Log log, bint everybody) except -1:
         """Encode what `buckets` holds into a log; `everybody`: for the one reader of that log."""
         cdef Buckets b = self.buckets
-        cdef uint32_t i, n, set_h
+        cdef uint32_t i, k, n, set_h
         cdef const uint32_t *prefixes
         cdef const uint32_t *ids
-        for i in range(b.n_buckets):
+        cdef const uint64_t *turn = b.arrange()
+        for k in range(b.n_buckets):
+            i = <uint32_t>turn[k]
             prefixes = b.prefixes(i, &n, &ids)
             set_h = SET_ALL if everybody else b.buckets[i].set_h
             if b.buckets[i].attrs_h:
@@ -547,8 +558,17 @@ cdef class Group:
         cdef uint32_t h, k, i, seen = 0
         cdef entry_t *e
         cdef Member m
+        cdef uint64_t waiting[1024]
+        cdef uint32_t words = self.log.sets.words
+        cdef uint32_t last_set = 0
+        cdef bint wanted = True
         if self.walkers == 0:
             return 0
+        # What nobody who walks is due is not encoded: with overlap that is half of the entries.
+        memset(waiting, 0, words * 8)
+        for m in self.members:
+            if m.state == MEMBER_WALK and not m.walk_ends:
+                waiting[m.slot >> 6] |= <uint64_t>1 << (m.slot & 63)
         while seen < n:
             h = self.walk_pos
             if h >= self.table.trie.top:
@@ -562,6 +582,11 @@ cdef class Group:
                 if self.buckets.n_changes + k > 8192:
                     self._drain(self.walk, False)
                 for i in range(k):
+                    if e[i].set_h != last_set:
+                        last_set = e[i].set_h
+                        wanted = meets(self.log.sets.bits(last_set), waiting, words)
+                    if not wanted:
+                        continue
                     if self.buckets.full():
                         self._drain(self.walk, False)
                     self.buckets.add(e[i].attrs_h, e[i].set_h, h,
