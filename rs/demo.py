@@ -243,7 +243,9 @@ def _watch(demo: Demo, seconds: float, *, plain: bool) -> None:
             if live is None:
                 click.echo(demo_view.line(demo.figures))
             else:
-                live.update(demo_view.screen(demo.figures, console.height), refresh=True)
+                live.update(
+                    demo_view.screen(demo.figures, console.height, console.width), refresh=True
+                )
             due = max(due + TICK[not plain], time.monotonic())
             time.sleep(max(0.0, min(due, deadline) - time.monotonic()))
 

@@ -7,10 +7,10 @@ clock here: whoever gathers gives both.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rich.columns import Columns
 from rich.console import Group
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -147,11 +147,11 @@ def milliseconds(ns: int) -> str:
 
 
 def sparkline(history: list[float]) -> str:
-    """Return a line of bars, the highest of which is the highest value."""
-    top = max(history, default=0.0)
+    """Return a line of bars, on a logarithmic scale: the load is thousands of times the churn."""
+    top = math.log1p(max(history, default=0.0))
     if top <= 0:
         return " " * len(history)
-    return "".join(BARS[min(8, round(8 * value / top + 0.45 * (value > 0)))] for value in history)
+    return "".join(BARS[math.ceil(8 * math.log1p(value) / top - 1e-9)] for value in history)
 
 
 def line(figures: Figures) -> str:
@@ -203,17 +203,18 @@ def summary(figures: Figures) -> list[str]:
 # --- the screen ---------------------------------------------------------------------------------
 
 
-def screen(figures: Figures, height: int) -> RenderableType:
+def screen(figures: Figures, height: int, width: int) -> RenderableType:
     """Return the screen, at most `height` lines of it."""
     routes = figures.routes[: 3 if height >= 30 else 1]
-    # Header 1, figures 9, hints 4; a table has 3 lines beside its rows.
-    room = height - 14 - (len(routes) + 2 if routes else 0) - 3
-    parts: list[RenderableType] = [
-        _header(figures),
-        Columns([_daemon(figures), _traffic(figures)], equal=True, expand=True),
-    ]
-    if room >= 2:
-        parts.append(_members(figures, room))
+    # Header 1, figures 10, hints 2, and the members' header 1.
+    room = height - 14 - (len(routes) + 2 if routes else 0)
+    panels = Table.grid(expand=True)
+    panels.add_column(ratio=1)
+    panels.add_column(ratio=1)
+    panels.add_row(_daemon(figures), _traffic(figures, max(8, min(24, width // 2 - 28))))
+    parts: list[RenderableType] = [_header(figures), panels]
+    if figures.report.members and room >= 2:
+        parts.append(_members(figures, room, width))
     if routes:
         parts.append(_examples(routes))
     parts.append(_hints(figures))
@@ -224,7 +225,7 @@ def _header(figures: Figures) -> RenderableType:
     report = figures.report
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(" rs demo ", "bold reverse")
-    text.append(f"  route server AS{RS_ASN}, {len(report.members) or '-'} members, ")
+    text.append(f"  AS{RS_ASN}, {len(report.members) or '-'} members, ")
     text.append(f"{report.prefixes:,} prefixes in {report.offered:,} routes   ")
     text.append(
         report.phase, "bold green" if report.phase in {"churn", "watching"} else "bold yellow"
@@ -259,39 +260,46 @@ def _daemon(figures: Figures) -> RenderableType:
             ("attribute sets", f"{status['attribute_sets']:,}"),
             ("memory", megabytes(figures.rss)),
             ("CPU", f"{figures.cpu_share:.0%}, {figures.cpu_s:.1f} s in all"),
-            ("longest slice", f"{status['longest_slice_ms']:.1f} ms, {slow} over 10 ms"),
+            ("longest slice", f"{status['longest_slice_ms']:.1f} ms"),
+            ("over 10 ms", f"{slow} slices"),
         ]
-    return Panel(_grid(rows), title="daemon", title_align="left", height=9)
+    return Panel(_grid(rows), title="daemon", title_align="left", height=10)
 
 
-def _traffic(figures: Figures) -> RenderableType:
+def _traffic(figures: Figures, bars: int) -> RenderableType:
     report = figures.report
     latency = report.latency
     load: RenderableType = "-"
     if report.load_s is not None:
         load = Text(duration(report.load_s), "bold green")
     elif report.due:
-        load = ProgressBar(report.due, report.held, width=24)
+        load = ProgressBar(report.due, report.held, width=20)
+    exact = f"{report.exact} of {len(report.members)} members"
+    if report.load_s is not None and report.phase != "done":
+        exact = f"all {len(report.members)}; then churn"
     change = "-"
     if latency.get("receipts"):
-        change = f"{milliseconds(latency['p50_ns'])}, 99 % {milliseconds(latency['p99_ns'])}"
+        change = f"{milliseconds(latency['p50_ns'])}, 99% {milliseconds(latency['p99_ns'])}"
     rows: list[tuple[str, RenderableType]] = [
-        ("in", f"{rate(figures.rate_in):>6}/s  {sparkline(figures.history_in[-24:])}"),
-        ("out", f"{rate(figures.rate_out):>6}/s  {sparkline(figures.history_out[-24:])}"),
-        ("held", f"{report.held:,} of {report.due:,} due"),
+        ("in", f"{rate(figures.rate_in):>6}/s {sparkline(figures.history_in[-bars:])}"),
+        ("out", f"{rate(figures.rate_out):>6}/s {sparkline(figures.history_out[-bars:])}"),
+        ("due", f"{report.due:,}"),
+        ("held", f"{report.held:,}"),
         ("initial load", load),
-        ("exact", f"{report.exact} of {len(report.members)} members"),
+        ("exact", exact),
         ("changes", f"{report.changes:,}"),
-        ("change to others", change),
+        ("until others", change),
     ]
-    return Panel(_grid(rows), title="prefixes", title_align="left", height=9)
+    return Panel(_grid(rows), title="prefixes", title_align="left", height=10)
 
 
-def _members(figures: Figures, room: int) -> RenderableType:
+def _members(figures: Figures, room: int, width: int) -> RenderableType:
+    wide = width >= 110
+    counts = ("received", "rejected", "advertised") if wide else ("received", "advertised")
     table = Table(box=None, expand=True, padding=(0, 1), header_style="bold")
-    for name in ("member", "AS", "address", "session"):
+    for name in ("member", "AS", "address", "session") if wide else ("member", "AS", "session"):
         table.add_column(name, no_wrap=True)
-    for name in ("received", "rejected", "advertised", "holds"):
+    for name in (*counts, "holds"):
         table.add_column(name, justify="right", no_wrap=True)
     by_address = {n["address"]: n for n in figures.neighbors}
     total = len(figures.report.members)
@@ -299,17 +307,20 @@ def _members(figures: Figures, room: int) -> RenderableType:
     for m in range(shown):
         member, seen = Member(m), figures.report.members[m]
         known = by_address.get(member.address)
-        sums = ["", "", ""]
+        sums = [""] * len(counts)
         if known is not None:
             families = list(known["families"].values())
-            sums = [
-                f"{sum(f[key] for f in families):,}"
-                for key in ("received", "rejected", "advertised")
-            ]
+            sums = [f"{sum(f[key] for f in families):,}" for key in counts]
         state = known["state"] if known is not None else seen["error"]
         color = "green" if state == "Established" else "red"
-        mark = Text("exact", "green") if seen["exact"] else Text(f"{seen['missing']:,} to come")
-        table.add_row(member.name, str(member.asn), member.address, Text(state, color), *sums, mark)
+        if seen["exact"]:
+            mark = Text("exact", "green")
+        elif figures.report.load_s is None:
+            mark = Text(f"{seen['missing']:,} to come")
+        else:
+            mark = Text(f"{seen['missing']:,} flapping", "dim")
+        place = [str(member.asn), member.address] if wide else [str(member.asn)]
+        table.add_row(member.name, *place, Text(state, color), *sums, mark)
     if shown < total:
         table.add_row(Text(f"and {total - shown} more", "dim"))
     return table

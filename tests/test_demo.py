@@ -191,7 +191,8 @@ def member_report(**changes: object) -> dict[str, object]:
 
 @pytest.mark.parametrize("height", [16, 24, 50])
 @pytest.mark.parametrize("members", [0, 3, 40])
-def test_the_screen_fits_its_terminal(height: int, members: int) -> None:
+@pytest.mark.parametrize("width", [80, 130])
+def test_the_screen_fits_its_terminal(height: int, members: int, width: int) -> None:
     figures = demo_view.Figures(api="http://127.0.0.1:8080")
     figures.report.take(
         {"phase": "churn", "due": 1000, "members": [member_report() for _ in range(members)]}
@@ -205,10 +206,11 @@ def test_the_screen_fits_its_terminal(height: int, members: int) -> None:
             "paths": [],
         }
     ] * 3
-    console = Console(width=100, height=height, record=True, file=io.StringIO())
-    console.print(demo_view.screen(figures, height))
+    console = Console(width=width, height=height, record=True, file=io.StringIO())
+    console.print(demo_view.screen(figures, height, width))
     lines = console.export_text().splitlines()
     assert len(lines) <= height
+    assert max(map(len, lines)) <= width
     assert "rs show --api http://127.0.0.1:8080 neighbors" in lines[-2]
     if members == 40 and height > 16:
         assert any(re.search(r"and \d+ more", line) for line in lines)
