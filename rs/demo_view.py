@@ -310,7 +310,10 @@ def _members(figures: Figures, room: int, width: int) -> RenderableType:
         sums = [""] * len(counts)
         if known is not None:
             families = list(known["families"].values())
-            sums = [f"{sum(f[key] for f in families):,}" for key in counts]
+            sums = [
+                f"{sum(f[key] for f in families):,}"  # type: ignore[literal-required]
+                for key in counts
+            ]
         state = known["state"] if known is not None else seen["error"]
         color = "green" if state == "Established" else "red"
         if seen["exact"]:
