@@ -134,6 +134,8 @@ class Router:
         self._below_runs = False
         self._purging: set[int] = set()
         """Slots whose paths of a lost session have not all gone yet."""
+        self._membership_all = False
+        """Attribute sets mean something else: evaluate everything again."""
         self._membership_due = False
         """Neighbors have come or gone, and attribute sets do not know of it yet."""
         self._membership_runs = False
@@ -468,7 +470,8 @@ class Router:
         while self._membership_due:
             self._membership_due = False
             moved = self._update_directory()
-            at, changed = 1, False
+            at, changed = 1, self._membership_all
+            self._membership_all = False
             while at:
                 at, some = self.rib.recompile(at, COMPILE_STEP)
                 changed = changed or some
@@ -534,6 +537,7 @@ class Router:
         communities = settings.control_communities and settings.is_route_server
         if communities != self.control.communities:
             self.control.communities = communities
+            self._membership_all = True
             self.renew_membership()
         self.scheduler.add(self._reevaluate(rank=True))
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rs._fastpath.rewrite import Program
 from rs.peer import PeerKind
-from tests.engines import Engine
+from tests import strategies
+from tests.engines import Engine, Reader
 from tests.reference import codec
-from tests.reference.export import ExportOptions, Kind
-from tests.routers import LOCAL, RS_ASN, V4
+from tests.reference.decision import Path
+from tests.reference.export import ExportOptions, Kind, Member, output_attrs
+from tests.routers import LOCAL, RS_ASN, SEQ, V4, V6, plain
+from tests.strategies import Source
 
 KINDS = {
     PeerKind.RS_CLIENT: Kind.RS_CLIENT,
@@ -16,12 +21,13 @@ KINDS = {
     PeerKind.RR_CLIENT: Kind.RR_CLIENT,
 }
 OPTIONS = ExportOptions(rs_asn=RS_ASN, cluster_id="10.0.0.1")
+CLUSTER = int.from_bytes(codec.ip4("10.0.0.1"), "big")
 
 
 def program(kind, number=1, next_hop=None, family=V4):
     if kind is PeerKind.EBGP and next_hop is None:
         next_hop = LOCAL[family]
-    return Program(number, kind, RS_ASN, int.from_bytes(codec.ip4("10.0.0.1"), "big"), next_hop)
+    return Program(number, kind, RS_ASN, CLUSTER, next_hop)
 
 
 def test_scrubbing_a_set_with_its_next_hop_in_the_bytes():
@@ -33,3 +39,134 @@ def test_scrubbing_a_set_with_its_next_hop_in_the_bytes():
     assert engine.attrs.describe(out)["communities"] == (65001 << 16 | 7,)
     engine.attrs.drop(h)
     assert engine.attrs.stats()["sets"] == 0
+
+
+def form(engine, kind, h, source=1, **options):
+    out = engine.exporter.rewriter.derived_form(program(kind, kind + 1, **options), h, source)
+    return out, engine.attrs.describe(out)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("source", KINDS)
+@pytest.mark.parametrize("seed", range(6))
+def test_forms_against_the_oracle(seed, source, kind):
+    """Random sets from every kind of peer to every kind of member."""
+    src = Source.seeded(seed)
+    engine = Engine()
+    engine.peer(1, kind=source)
+    internal = source >= PeerKind.IBGP
+    for _ in range(60):
+        family = src.pick((V4, V6))
+        attrs = strategies.make_attrs(src, family, ibgp=internal)
+        h = engine.intern(family, **attrs)
+        _, got = form(engine, kind, h, family=family)
+        path = Path(
+            peer=1,
+            peer_asn=65001,
+            ibgp=internal,
+            router_id=int.from_bytes(codec.ip4("10.1.0.1"), "big"),
+            address="10.1.0.1",
+            attrs=attrs,
+        )
+        member = Member(2, 65002, KINDS[kind], LOCAL[V4], LOCAL[V6])
+        assert plain(got) == plain(output_attrs(path, member, OPTIONS))
+        assert form(engine, kind, h, family=family)[1] == got
+        engine.attrs.drop(h)
+    assert engine.attrs.stats()["sets"] == 0
+    assert engine.exporter.rewriter.stats()["forms"] == 0
+
+
+def test_next_hop_self():
+    """For routes of external peers; what is reflected keeps its next hop (RFC 4456 10)."""
+    for source, kind, want in (
+        (PeerKind.EBGP, PeerKind.IBGP, "10.0.0.1"),
+        (PeerKind.EBGP, PeerKind.RR_CLIENT, "10.0.0.1"),
+        (PeerKind.RR_CLIENT, PeerKind.IBGP, "192.0.2.1"),
+        (PeerKind.IBGP, PeerKind.RR_CLIENT, "192.0.2.1"),
+        (PeerKind.RR_CLIENT, PeerKind.EBGP, "10.0.0.1"),
+    ):
+        engine = Engine()
+        engine.peer(1, kind=source)
+        h = engine.intern()
+        assert form(engine, kind, h, next_hop="10.0.0.1")[1]["next_hop"] == want
+        engine.attrs.drop(h)
+
+
+def test_own_as_in_front_of_any_path():
+    engine = Engine()
+    engine.peer(1)
+    full = tuple(range(1, 256))
+    for path, want in (
+        ((), ((SEQ, (RS_ASN,)),)),
+        (((SEQ, (1, 2)),), ((SEQ, (RS_ASN, 1, 2)),)),
+        (((1, (1, 2)),), ((SEQ, (RS_ASN,)), (1, (1, 2)))),
+        (((SEQ, full),), ((SEQ, (RS_ASN,)), (SEQ, full))),
+        (((3, (9,)), (SEQ, (1,)), (4, (8,))), ((SEQ, (RS_ASN, 1)),)),
+        (((3, (9,)),), ((SEQ, (RS_ASN,)),)),
+    ):
+        h = engine.intern(as_path=path)
+        assert form(engine, PeerKind.EBGP, h)[1]["as_path"] == want
+        engine.attrs.drop(h)
+
+
+def test_a_form_is_built_once():
+    engine = Engine()
+    engine.peer(1)
+    h = engine.intern(med=5)
+    one, _ = form(engine, PeerKind.EBGP, h)
+    two, _ = form(engine, PeerKind.EBGP, h)
+    assert one == two
+    assert engine.exporter.rewriter.stats()["forms"] == 1
+    assert engine.attrs.stats()["sets"] == 2
+    engine.attrs.drop(h)
+    assert engine.attrs.stats()["sets"] == 0
+
+
+def test_sets_that_are_forms_of_each_other():
+    """With and without LOCAL_PREF 100: one route from a client and from another route server.
+
+    Each is what the other becomes on its way out, and neither may keep the other alive.
+    """
+    engine = Engine()
+    engine.peer(1, kind=PeerKind.RS_CLIENT)
+    engine.peer(2, kind=PeerKind.IBGP)
+    engine.peer(3, kind=PeerKind.RS_CLIENT)
+    engine.peer(4, kind=PeerKind.IBGP)
+    readers = [Reader(engine.join(3)), Reader(engine.join(4, kind=PeerKind.IBGP))]
+    for _ in range(2):
+        for first, second in (
+            ((1, {}), (2, {"local_pref": 100})),
+            ((2, {"local_pref": 100}), (1, {})),
+        ):
+            for slot, attrs in (first, second):
+                engine.announce(slot, "10.1.0.0/16", **attrs)
+                engine.announce(slot, f"10.{slot + 1}.0.0/16", **attrs)
+                engine.flush()
+            for reader in readers:
+                while reader.read():
+                    pass
+            # The path of the other route server loses (RFC 4271 9.1.2.2 d), and is not reflected.
+            assert set(readers[0].table) == {"10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16"}
+            assert set(readers[1].table) == {"10.1.0.0/16", "10.2.0.0/16"}
+            assert "local_pref" not in readers[0].table["10.3.0.0/16"]
+            assert readers[1].table["10.1.0.0/16"]["local_pref"] == 100
+            engine.withdraw(1, "10.1.0.0/16", "10.2.0.0/16")
+            engine.withdraw(2, "10.1.0.0/16", "10.3.0.0/16")
+            engine.flush()
+            assert engine.attrs.stats()["sets"] == 0
+            assert engine.exporter.rewriter.stats()["forms"] == 0
+
+
+def test_scrubbing_is_switched():
+    """Forms that were made under the other rule are not used (reload)."""
+    engine = Engine()
+    engine.peer(1, kind=PeerKind.IBGP)
+    h = engine.intern(communities=(64999, 5 << 16), local_pref=100)
+    for switch, want in ((True, (5 << 16,)), (False, (64999, 5 << 16)), (True, (5 << 16,))):
+        engine.control.communities = switch
+        at = 1
+        while at:
+            at, _ = engine.rib.recompile(at, 10)
+        assert form(engine, PeerKind.RS_CLIENT, h)[1]["communities"] == want
+    engine.attrs.drop(h)
+    assert engine.exporter.rewriter.stats()["forms"] == 0

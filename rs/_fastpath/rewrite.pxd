@@ -15,7 +15,7 @@ cdef enum:
 # One exported form of an attribute set, chained from attrset_t.derived_h. 16 B.
 cdef struct derived_t:
     uint32_t next_h
-    uint32_t program        # Program.number
+    uint32_t program        # Program.number, whether reflected, whether communities are scrubbed
     uint32_t originator     # router id of the source where the form depends on it, else 0
     uint32_t out_h          # owns a reference, unless it is the set itself
 
@@ -29,6 +29,7 @@ cdef class Rewriter:
     cdef uint8_t *buf           # scratch: one attribute block
 
     cdef uint32_t derive(self, Program program, uint32_t attrs_h, uint32_t source) except 0
+    cdef bint _keeps(self, uint32_t attrs_h, uint32_t other_h, uint32_t depth) noexcept nogil
     cdef uint32_t _build(self, Program program, uint32_t attrs_h, bint reflected,
                          uint32_t originator) except 0
 

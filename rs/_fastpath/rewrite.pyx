@@ -52,6 +52,7 @@ check_abi(__name__)
 
 cdef enum:
     BUF_LEN = 65536 + 512
+    KEPT_DEPTH = 8
 
 
 @cython.final
@@ -109,10 +110,15 @@ cdef class Rewriter:
         free(self.buf)
 
     cdef uint32_t derive(self, Program program, uint32_t attrs_h, uint32_t source) except 0:
-        """Return the set to send instead of `attrs_h`; borrowed: it lives as long as that set."""
+        """Return the set to send instead of `attrs_h`; borrowed: it lives as long as that set.
+
+        Where that set is a form of this one in turn (with and without LOCAL_PREF, say), only one of
+        the two keeps the other, or they would keep each other for good; the other way round it is
+        built anew each time, and lives until what holds it now is given up.
+        """
         cdef attrset_t *s = self.rib.attrs.at(attrs_h)
         cdef peer_t *peer = &self.rib.peers[source]
-        cdef uint32_t originator = 0, d_h, out_h
+        cdef uint32_t originator = 0, d_h, out_h, key
         cdef derived_t *d
         cdef bint reflected = program.kind >= PROG_IBGP and peer.kind >= PEER_IBGP
         if program.kind == PROG_RS and not s.flags & (
@@ -121,24 +127,45 @@ cdef class Rewriter:
             return attrs_h
         if reflected and not s.flags & AS_HAS_ORIGINATOR:
             originator = peer.router_id
+        key = program.number << 2 | reflected
+        if self.rib.control.communities:
+            key |= 2
         d_h = s.derived_h
         while d_h:
             d = <derived_t *>slab_at(&self.derived, d_h)
-            if d.program == (program.number << 1 | reflected) and d.originator == originator:
+            if d.program == key and d.originator == originator:
                 return d.out_h
             d_h = d.next_h
         out_h = self._build(program, attrs_h, reflected, originator)
         if out_h == attrs_h:
             self.rib.attrs.unref(out_h)     # a set must not own itself
+        elif self._keeps(out_h, attrs_h, 0):
+            self.rib.attrs.unref(out_h)
+            return out_h
         d_h = slab_alloc(&self.derived)
         d = <derived_t *>slab_at(&self.derived, d_h)
         s = self.rib.attrs.at(attrs_h)
         d.next_h = s.derived_h
-        d.program = program.number << 1 | reflected
+        d.program = key
         d.originator = originator
         d.out_h = out_h
         s.derived_h = d_h
         return out_h
+
+    cdef bint _keeps(self, uint32_t attrs_h, uint32_t other_h, uint32_t depth) noexcept nogil:
+        """Whether a set keeps another one alive as its form, or as the form of a form."""
+        cdef uint32_t d_h = self.rib.attrs.at(attrs_h).derived_h
+        cdef derived_t *d
+        if depth > KEPT_DEPTH:
+            return True     # do not look further, and do not add to it
+        while d_h:
+            d = <derived_t *>slab_at(&self.derived, d_h)
+            if d.out_h == other_h:
+                return True
+            if d.out_h != attrs_h and self._keeps(d.out_h, other_h, depth + 1):
+                return True
+            d_h = d.next_h
+        return False
 
     cdef uint32_t _build(self, Program program, uint32_t attrs_h, bint reflected,
                          uint32_t originator) except 0:
