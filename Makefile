@@ -31,7 +31,7 @@ help:
 	@echo 'make debug     the same as MODE=debug build: for gdb, with None checks'
 	@echo 'make asan      only the part of `make test` under the address sanitizer'
 	@echo 'make lint      ruff, mypy and cython-lint'
-	@echo 'make bench     micro benchmarks and the pipeline without sockets'
+	@echo 'make bench     micro benchmarks, the pipeline without sockets, a small match of daemons'
 	@echo 'make guard     instructions a route, stage by stage, beside bench/instructions.json'
 	@echo 'make annotate  where the compiled code calls Python: HTML beside each .pyx'
 	@echo 'make wheel     dist/*.whl'
@@ -54,6 +54,9 @@ bench: build
 	$(PY) -m pytest bench/bench_micro.py -q --benchmark-columns=min,median,ops \
 	  --benchmark-sort=name -p no:cacheprovider $(ARGS)
 	$(PY) -m bench.bench_pipeline
+	@if [ "$$(id -u)" -eq 0 ]; then \
+	  $(PY) -m bench.wire --scenario W2,W12 --scale 0.1 --skip-missing; \
+	else echo 'against other daemons: needs root, see bench/README.md'; fi
 
 # ARGS=--update makes the figures the new baseline.
 guard: build

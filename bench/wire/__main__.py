@@ -221,9 +221,17 @@ def show(
 @click.option("--path", "paths", multiple=True, help="name=FILE: another build of a daemon.")
 @click.option("--runs", default=1, show_default=True, help="Runs of each daemon, in turn.")
 @click.option("--scale", default=1.0, show_default=True, help="Multiplies prefixes.")
+@click.option("--skip-missing", is_flag=True, help="Leave out daemons that are not installed.")
 @click.option("--json", "keep", type=click.Path(path_type=Path), help="Keep all figures here.")
 def main(
-    ids: str, names: str, *, paths: tuple[str, ...], runs: int, scale: float, keep: Path | None
+    ids: str,
+    names: str,
+    *,
+    paths: tuple[str, ...],
+    runs: int,
+    scale: float,
+    skip_missing: bool,
+    keep: Path | None,
 ) -> None:
     """Measure how daemons converge. Needs root: it makes network namespaces."""
     if os.geteuid():
@@ -235,11 +243,15 @@ def main(
         if name not in daemons or not file:
             raise click.ClickException(f"--path {one!r}: want DAEMON=FILE")
         daemons[name].path = file
-    for name in wanted:
+    for name in list(wanted):
         if name not in daemons:
             raise click.ClickException(f"unknown daemon {name!r}; known: {', '.join(daemons)}")
-        if not daemons[name].available():
+        if daemons[name].available():
+            continue
+        if not skip_missing:
             raise click.ClickException(f"{name} is not installed at {daemons[name].path}")
+        click.echo(f"{name} is not installed at {daemons[name].path}: left out", err=True)
+        wanted.remove(name)
     chosen = list(SCENARIOS) if ids == "all" else ids.split(",")
     for one in chosen:
         if one not in SCENARIOS:
