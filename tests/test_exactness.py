@@ -26,6 +26,8 @@ from tests.reference.export import Kind
 from tests.reference.rib import Peer
 from tests.routers import (
     BOTH,
+    RS_ASN,
+    SEQ,
     V4,
     V6,
     Lab,
@@ -299,6 +301,46 @@ def test_every_role(seed, options, role):
     lab = Lab(make_config(section, neighbors, igp), seed=seed, log_bound=1)
     churn = Churn(src, lab, speakers, peers, strategies.reflector_attrs, prefixes=60, fat=10)
     assert play(churn, rounds=3, steps=160, what=what) > 20
+
+
+def few_attrs(src: Source, peer: Peer, peers: list[Peer], prefix: str) -> dict[str, Any]:
+    """One of a handful of attribute sets, the same from everybody."""
+    v4 = codec.family_of(prefix) is V4
+    attrs: dict[str, Any] = {
+        "origin": 0,
+        "as_path": ((SEQ, (64496,)),),
+        "next_hop": "192.0.2.1" if v4 else "2001:db8:1::1",
+    }
+    if src.chance(30):
+        attrs["med"] = 0
+    if src.chance(30):
+        attrs["communities"] = src.pick(((RS_ASN << 16 | 7,), (5,), (5 << 16,)))
+    if peer.ibgp:
+        attrs.update(src.pick(({}, {"local_pref": 100}, {"originator_id": "10.2.0.1"})))
+    return attrs
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("seed", ALL)
+def test_few_attribute_sets(seed, role):
+    """Sets that are exported forms of each other, for every kind of neighbor; none may stay."""
+    what = f"RS_SEED={seed} RS_SEEDS=1 few, {role}"
+    print(what)
+    src = Source.seeded(seed)
+    section = make_router(role=role)
+    peers = strategies.reflector_peers(10)
+    speakers = [Speaker(p.address, p.asn, p.router_id) for p in peers]
+    neighbors = []
+    for peer in peers:
+        kinds = {"route_reflector_client": peer.kind is Kind.RR_CLIENT}
+        if peer.kind is Kind.EBGP:
+            kinds = {"route_server_client": role is Role.ROUTE_SERVER and src.chance(50)}
+        neighbors.append(
+            make_neighbor(section, peer.asn, address=peer.address, first_as_check=False, **kinds)
+        )
+    lab = Lab(make_config(section, neighbors), seed=seed)
+    churn = Churn(src, lab, speakers, peers, few_attrs, prefixes=8)
+    assert play(churn, rounds=3, steps=150, what=what) > 20
 
 
 # --- neighbors that come and go -------------------------------------------------------------------
