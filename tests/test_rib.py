@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
@@ -264,6 +265,27 @@ def test_attribute_sets_are_counted_exactly():
     assert engine.attrs.refs(attrs_h) == 2
     table.purge_step([1], 1, 100)
     assert engine.attrs.stats()["sets"] == 0
+
+
+def test_a_peer_with_countless_paths_for_a_prefix():
+    """ADD-PATH has 2^32 identifiers; whoever uses them up must not keep others out, nor busy."""
+    engine, table = world()
+    h = engine.intern(**path_of(1))
+    key = ((10 << 24 | 1 << 16).to_bytes(4, "big"), 16)
+    start = time.perf_counter()
+    for path_id in range(70_000):
+        table.set_path(*key, 1, h, path_id)
+    assert time.perf_counter() - start < 5
+    engine.attrs.drop(h)
+    assert engine.rib.peer_counts(1, V4)[0] == 1024
+    assert table.refused == 70_000 - 1024
+    announce(engine, 2, "10.1.0.0/16", as_path=((SEQ, (65002,)),), ticks=0)
+    assert (2, 0) in paths(table, "10.1.0.0/16")
+    # What is there can still be replaced and withdrawn.
+    announce(engine, 1, "10.1.0.0/16", path_id=1023, med=1)
+    engine.withdraw(1, "10.1.0.0/16", path_id=5)
+    announce(engine, 1, "10.1.0.0/16", path_id=5000)
+    assert {i for s, i in paths(table, "10.1.0.0/16") if s == 1} == {*range(1024), 5000} - {5}
 
 
 def test_slots():

@@ -26,6 +26,9 @@ class Table:
     @property
     def changes(self) -> int:
         """Updates and withdrawals that changed something."""
+    @property
+    def refused(self) -> int:
+        """Paths not entered: a peer's 1,025th for one prefix."""
     def stats(self) -> dict[str, int]:
         """Return counts and octets: prefixes, paths, usable prefixes, queue, memory."""
     def queued(self) -> int:

@@ -69,6 +69,7 @@ cdef enum:
 
     UNREACHABLE = 0xFFFFFFFF
     STACK_CANDIDATES = 64
+    PATHS_OF_PEER = 1024    # of one prefix: more identifiers than that are no use, and cost the others
     BELOW_STEP = 256        # prefixes of one recheck_below
 
 
@@ -162,7 +163,7 @@ cdef class Table:
         """
         cdef uint32_t known = self.trie.count
         cdef uint32_t h = self.trie.insert(addr, plen)
-        cdef uint32_t p_h, prev, new_h
+        cdef uint32_t p_h, prev, new_h, mine = 0
         cdef peer_t *peer = &self.rib.peers[slot]
         cdef dest_t *d
         cdef path_t *p
@@ -176,8 +177,10 @@ cdef class Table:
         prev = 0
         while p_h:
             p = self.path(p_h)
-            if p.peer == slot and p.path_id == path_id:
-                break
+            if p.peer == slot:
+                if p.path_id == path_id:
+                    break
+                mine += 1
             prev = p_h
             p_h = p.next_h
         if p_h:
@@ -206,7 +209,8 @@ cdef class Table:
                 d.flags |= DEST_UNRANKED
                 self.mark(h)
             return 1
-        if d.n_paths == 0xFFFF:
+        if mine >= PATHS_OF_PEER or d.n_paths == 0xFFFF:
+            self.refused += 1
             return 0
         if not reason and is_full(peer, self.family, 0):
             reason = FILTER_MAX_PREFIX
