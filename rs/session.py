@@ -229,7 +229,8 @@ class Session:
         machines = [m for m in (self._second, self._primary) if m is not None]
         for machine in machines:
             self._event(machine, Event.MANUAL_STOP, now, Cause(fault=fault))
-        self._primary.idle_hold = None
+        # In Idle the event changes nothing, but RFC 4271 8.2.2 lets the ConnectRetryTimer run there.
+        self._primary.stop_seeking()
         if self._enabled:
             self._restart(self._primary, now)
 

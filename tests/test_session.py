@@ -1159,6 +1159,16 @@ STEPS = st.one_of(
 )
 
 
+def test_stop_in_idle_stops_the_timers_too():
+    """A connection lost while DelayOpen runs leaves the ConnectRetryTimer running in Idle."""
+    solo = Solo(config(delay_open=2.0))
+    solo.session.reset(solo.now)
+    solo.accept()
+    solo.session.closed("in", solo.now, "gone")
+    solo.session.stop(solo.now)
+    assert solo.session.next_timer() is None
+
+
 @settings(max_examples=400, deadline=None)
 @given(
     st.lists(STEPS, max_size=40),
