@@ -126,6 +126,25 @@ def test_joiner_at_every_place_of_a_walk(pos):
     )
 
 
+def test_a_walk_is_read_to_its_end_and_no_further():
+    """What was encoded for those who came later is not for who has had a whole lap."""
+    engine = Engine()
+    engine.peers(*range(1, 8))
+    engine.announce(1, *sixteens(500))
+    engine.announce(2, *sixteens(40, 500))  # at the end of the lap, and not for the first one
+    engine.flush()
+    first = Reader(engine.join(2))
+    engine.join(3)
+    engine.flush()
+    for slot in range(4, 8):  # each has a lap of its own, while the first one reads nothing
+        engine.join(slot)
+        engine.flush()
+    first.read(100)
+    read_all(first)
+    assert len(first.table) == 500
+    assert len(first.events) < 600
+
+
 def test_joiner_to_an_empty_table():
     engine = Engine()
     engine.peers(1, 2)

@@ -113,17 +113,14 @@ cdef class Member:
                 c = self.wcur
                 left = room
                 if self.walk_ends:
-                    left = self.walk_end - self.wcur.chunk.base - self.wcur.off
-                    if left > room:
-                        left = room
-                n = 0
+                    # Its own lap only, not what was encoded for those who came later.
+                    left = self.group.walk.octets_until(&c, self.slot, self.walk_end, room)
                 if left:
                     n = self.group.walk.gather(&c, self.slot, iov, iov_max, &left)
-                if n:
-                    return n
-                skip_to(self.group.walk, &self.wcur, &c)
-                if not self.walk_ends or self.group.walk.lag(&self.wcur) > (
-                        self.group.walk.end - self.walk_end):
+                    if n:
+                        return n
+                    skip_to(self.group.walk, &self.wcur, &c)
+                if not self.walk_ends:
                     return 0
                 self._settle()
                 self.group.walk.close_cursor(&self.wcur)

@@ -53,6 +53,8 @@ cdef class Log:
     cdef uint64_t consume(self, cursor_t *c, uint32_t slot, uint64_t n,
                           uint64_t *messages) noexcept nogil
     cdef uint32_t uncounted(self, const cursor_t *c, uint32_t slot, uint32_t rest) noexcept nogil
+    cdef uint64_t octets_until(self, const cursor_t *c, uint32_t slot, uint64_t upto,
+                               uint64_t most) noexcept nogil
     cdef uint32_t to_boundary(self, const cursor_t *c, uint32_t rest) noexcept nogil
     cdef void trim(self) noexcept nogil
     cdef void _free_chunk(self, chunk_t *c) noexcept nogil

@@ -185,6 +185,29 @@ cdef class Log:
             c.run = 0
             c.off = 0
 
+    cdef uint64_t octets_until(self, const cursor_t *c, uint32_t slot, uint64_t upto,
+                               uint64_t most) noexcept nogil:
+        """Return the octets for a member from a cursor to octet `upto` of the log, at most `most`."""
+        cdef chunk_t *k = c.chunk
+        cdef uint32_t i = c.run, off = c.off
+        cdef uint64_t end, found = 0
+        while k != NULL and found < most:
+            while i < k.n_runs and found < most:
+                if k.base + off >= upto:
+                    return found
+                end = k.base + k.runs[i].end
+                if end > upto:
+                    end = upto
+                if k.base + off < end:
+                    if self.sets.has(k.runs[i].set_h, slot):
+                        found += end - k.base - off
+                    off = <uint32_t>(end - k.base)
+                i += 1
+            k = k.next
+            i = 0
+            off = 0
+        return found if found < most else most
+
     cdef uint64_t consume(self, cursor_t *c, uint32_t slot, uint64_t n,
                           uint64_t *messages) noexcept nogil:
         """Move a cursor over the next `n` octets for a member, as gather() would.
