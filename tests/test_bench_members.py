@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import pytest
-
 from bench.bench_members import Member, measure, read_members, write
 
-DATA = Path(os.environ.get("RS_MEMBERS", "")) if os.environ.get("RS_MEMBERS") else None
+from tests.mrtfiles import data_file
 
 
 def test_a_few_members(tmp_path):
@@ -23,9 +18,8 @@ def test_a_few_members(tmp_path):
     assert found["prefix_entries"] > 1000
 
 
-@pytest.mark.skipif(DATA is None or not DATA.exists(), reason="RS_MEMBERS names no file")
 def test_the_members_of_a_large_exchange(tmp_path):
-    members = read_members(DATA)
+    members = read_members(data_file("ixp-members.ams-ix.2017.yml"))
     assert len(members) == 898 + 762
     write(tmp_path, members, 100_000)
     assert measure(tmp_path)["neighbors"] == 1660

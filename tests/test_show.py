@@ -142,7 +142,7 @@ class TestWords:
         assert show.reject_words(250) == "reason 250"
 
     def test_flags_are_those_of_the_fast_path(self):
-        text = (Path(rs.__file__).parent / "_fastpath" / "rib.pxd").read_text()
+        text = (Path(rs.__file__).parent / "_fastpath" / "paths.pxd").read_text()
         found = dict(re.findall(r"^    (PATH_\w+) = (0x\d+)", text, re.MULTILINE))
         assert int(found["PATH_REJECTED"], 16) == show.PATH_REJECTED
         assert int(found["PATH_NOT_USABLE"], 16) == show.PATH_NOT_USABLE
