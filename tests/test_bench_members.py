@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bench.bench_members import Member, measure, read_members, write
-
 from tests.mrtfiles import data_file
 
 
