@@ -229,7 +229,7 @@ class Session:
         machines = [m for m in (self._second, self._primary) if m is not None]
         for machine in machines:
             self._event(machine, Event.MANUAL_STOP, now, Cause(fault=fault))
-        # In Idle the event changes nothing, but RFC 4271 8.2.2 lets the ConnectRetryTimer run there.
+        # In Idle the event changes nothing, but the ConnectRetryTimer may run (RFC 4271 8.2.2).
         self._primary.stop_seeking()
         if self._enabled:
             self._restart(self._primary, now)

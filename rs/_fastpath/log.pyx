@@ -187,7 +187,7 @@ cdef class Log:
 
     cdef uint64_t octets_until(self, const cursor_t *c, uint32_t slot, uint64_t upto,
                                uint64_t most) noexcept nogil:
-        """Return the octets for a member from a cursor to octet `upto` of the log, at most `most`."""
+        """Return the octets for a member from a cursor to octet `upto` of the log, or `most`."""
         cdef chunk_t *k = c.chunk
         cdef uint32_t i = c.run, off = c.off
         cdef uint64_t end, found = 0

@@ -69,7 +69,7 @@ cdef enum:
 
     UNREACHABLE = 0xFFFFFFFF
     STACK_CANDIDATES = 64
-    PATHS_OF_PEER = 1024    # of one prefix: more identifiers than that are no use, and cost the others
+    PATHS_OF_PEER = 1024    # of one prefix: more identifiers are no use, and cost the others
     BELOW_STEP = 256        # prefixes of one recheck_below
 
 
