@@ -11,11 +11,16 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.mrtfiles import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# No test is timed: a busy machine, or the address sanitizer, must not fail one.
+settings.register_profile("rs", deadline=None)
+settings.load_profile("rs")
 
 STRICT = os.environ.get("RS_REQUIRE_PEERS", "") not in {"", "0"}
 
