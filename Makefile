@@ -28,7 +28,7 @@ help:
 	@echo 'make run       a route server with simulated members, on loopback; Ctrl-C ends it'
 	@echo 'make test      lint, types, all tests, and the fuzz tests under the address sanitizer'
 	@echo 'make build     the extensions, in place; MODE=release, debug, trace or asan'
-	@echo 'make debug     the same as MODE=debug build: for gdb, with None checks'
+	@echo 'make debug     the same as MODE=debug build: for gdb'
 	@echo 'make asan      only the part of `make test` under the address sanitizer'
 	@echo 'make lint      ruff, mypy and cython-lint'
 	@echo 'make bench     micro benchmarks, the pipeline without sockets, a small match of daemons'

@@ -25,9 +25,8 @@ DIRECTIVES: dict[str, object] = {
 
 if MODE == "release":
     CFLAGS += ["-O3", "-g1"]
-elif MODE == "debug":  # adds None checks; -O0 for gdb
+elif MODE == "debug":  # for gdb; None checks cannot be had, for they need the GIL
     CFLAGS += ["-O0", "-g3", "-UNDEBUG"]
-    DIRECTIVES["nonecheck"] = True
 elif MODE == "trace":  # coverage.py over .pyx
     CFLAGS += ["-O0", "-g1"]
     DIRECTIVES["linetrace"] = True
