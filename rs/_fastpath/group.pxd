@@ -18,6 +18,7 @@ cdef enum:
     LOG_BOUND = 16 << 20    # octets of log kept for slow members
     NEAR = 1 << 20          # octets behind up to which a member counts as keeping up
     RESYNC_CHUNK = 4096     # prefixes encoded at a time for a member that fell behind
+    NOTE_CHUNKS = 4         # chunks of a long log read back in one go: two milliseconds
 
 cdef class Group
 
@@ -55,7 +56,7 @@ cdef class Member:
     cdef int _fall_off(self, Member like) except -1
     cdef int _note_like(self, Member other) except -1
     cdef int _finish_message(self) except -1
-    cdef int _note_unread(self, Log log, const cursor_t *c, bint everybody) except -1
+    cdef int _note_unread(self, Log log, const cursor_t *c) except -1
     cdef int _refill(self) except -1
     cdef int _set_bit(self, uint32_t h) except -1
     cdef int _end_resync(self) except -1
@@ -81,6 +82,9 @@ cdef class Group:
     cdef readonly uint32_t walkers      # members still waiting for the end of a walk
     cdef readonly uint32_t n_resync     # members with a bitmap
     cdef public uint32_t log_bound  # octets, LOG_BOUND
+    cdef Member noted               # bitmap of what is in a long log, for whoever falls off; or None
+    cdef uint64_t noted_from        # octets of the log that it covers
+    cdef uint64_t noted_upto
 
     cdef int emit(self, uint32_t attrs_h, uint32_t set_h, const uint32_t *prefixes,
                   const uint32_t *ids, uint32_t n) except -1
@@ -88,3 +92,5 @@ cdef class Group:
     cdef int enforce(self) except -1
     cdef int _drain(self, Log log, bint everybody) except -1
     cdef int _drop_readers(self, Log log, chunk_t *chunk) except -1
+    cdef int _note_ahead(self, uint32_t chunks) except -1
+    cdef int _forget_noted(self) except -1

@@ -220,7 +220,7 @@ cdef class Member:
         self._finish_message()
         self.group.table.holders += 1
         if like is None:
-            self._note_unread(self.group.log, &self.cur, False)
+            self._note_unread(self.group.log, &self.cur)
         else:
             self._note_like(like)
         if self.state == MEMBER_WALK:
@@ -270,15 +270,14 @@ cdef class Member:
             self.stale_paths = {h: set(ids) for h, ids in other.stale_paths.items()}
         return 0
 
-    cdef int _note_unread(self, Log log, const cursor_t *c, bint everybody) except -1:
-        """Set the bit of every prefix in the messages behind a cursor that are for this member, or
-        in all of them."""
+    cdef int _note_unread(self, Log log, const cursor_t *c) except -1:
+        """Set the bit of every prefix in the messages behind a cursor that are for this member."""
         cdef chunk_t *k = c.chunk
         cdef uint32_t i = c.run, off = c.off, end
         while k != NULL:
             while i < k.n_runs:
                 end = k.runs[i].end
-                if everybody or log.sets.has(k.runs[i].set_h, self.slot):
+                if log.sets.has(k.runs[i].set_h, self.slot):
                     while off < end:
                         self._note_message(k.data + off)
                         off += load16(k.data + off + 16)
@@ -303,7 +302,7 @@ cdef class Member:
         if self.private is not None:
             c = self.pcur
             c.off += self.private.to_boundary(&c, self.rest)
-            self._note_unread(self.private, &c, True)
+            self._note_unread(self.private, &c)
         if not self.group.adj.addpath:
             return 0
         for h in range(1, self.group.table.trie.top):
@@ -459,6 +458,8 @@ cdef class Member:
         self.group.log.close_cursor(&self.cur)
         self.state = MEMBER_GONE
         self.group.members.remove(self)
+        if not self.group.members:
+            self.group._forget_noted()
 
     @property
     def messages_sent(self):
@@ -603,6 +604,8 @@ cdef class Group:
     cdef int enforce(self) except -1:
         """Keep log and walk in their bounds: who is too far behind goes over to a bitmap."""
         cdef chunk_t *head
+        if self.log.held > self.log_bound - (self.log_bound >> 2) and self.log.head != self.log.tail:
+            self._note_ahead(NOTE_CHUNKS)
         while self.log.held > self.log_bound and self.log.head != self.log.tail:
             head = self.log.head
             self._drop_readers(self.log, head)
@@ -615,32 +618,55 @@ cdef class Group:
             self.walk.trim()
             if self.walk.head == head:
                 break
+        if self.noted is not None and (
+                self.log.head == self.log.tail or self.log.held <= self.log_bound >> 1
+                or self.log.end - self.noted_from > 4 * <uint64_t>self.log_bound + (1 << 20)):
+            self._forget_noted()
         return 0
 
     cdef int _drop_readers(self, Log log, chunk_t *chunk) except -1:
-        """Take everybody who stands in the oldest chunk off log and walk.
-
-        The log is read back once for all of them, not once for each: 16 MiB are 4 million prefixes,
-        a tenth of a second. What was not for one of them it is told once more, or in vain.
-        """
+        """Take everybody who stands in the oldest chunk off log and walk."""
         cdef Member m
-        cdef Member reader = None
-        cdef cursor_t c
         cdef list fallen = []
         for m in self.members:
             if ((log is self.log and m.state <= MEMBER_LIVE and m.cur.chunk == chunk)
                     or (log is self.walk and m.state == MEMBER_WALK and m.wcur.chunk == chunk)):
                 fallen.append(m)
-        if len(fallen) > 1:
-            reader = Member(self, 0)
-            c.chunk = self.log.head
-            c.run = 0
-            c.off = 0
-            self.table.holders += 1     # prefixes that are only in the log come back for this
-            reader._note_unread(self.log, &c, True)
+        if len(fallen) > 1 or self.noted is not None:
+            self._note_ahead(0xFFFFFFFF)
         for m in fallen:
-            m._fall_off(reader)
-        if reader is not None:
+            m._fall_off(self.noted)
+        return 0
+
+    cdef int _note_ahead(self, uint32_t chunks) except -1:
+        """Read the next chunks of the log back, on behalf of whoever falls off it later.
+
+        To read 16 MiB back takes a tenth of a second: too long in one go, and far too long for each
+        member. So it is begun before the log is full, and done once for all of them. What is in it
+        for others a member is told once more, or withdrawn in vain.
+        """
+        cdef chunk_t *k = self.log.head
+        cdef uint32_t off
+        if self.noted is None:
+            self.noted = Member(self, 0)
+            self.noted_from = self.noted_upto = k.base
+            self.table.holders += 1     # prefixes that are only in the log come back for it
+        if self.noted_upto < k.base:
+            self.noted_upto = k.base    # everybody has read what is gone
+        while k != NULL and chunks:
+            if k.base + k.len > self.noted_upto:
+                off = <uint32_t>(self.noted_upto - k.base)
+                while off < k.len:
+                    self.noted._note_message(k.data + off)
+                    off += load16(k.data + off + 16)
+                self.noted_upto = k.base + off
+                chunks -= 1
+            k = k.next
+        return 0
+
+    cdef int _forget_noted(self) except -1:
+        if self.noted is not None:
+            self.noted = None
             self.table.release_holder()
         return 0
 
