@@ -82,7 +82,7 @@ cdef class Group:
     cdef readonly uint32_t walkers      # members still waiting for the end of a walk
     cdef readonly uint32_t n_resync     # members with a bitmap
     cdef public uint32_t log_bound  # octets, LOG_BOUND
-    cdef Member noted               # bitmap of what is in a long log, for whoever falls off; or None
+    cdef Member noted               # bitmap of what is in a long log, for who falls off; or None
     cdef uint64_t noted_from        # octets of the log that it covers
     cdef uint64_t noted_upto
 

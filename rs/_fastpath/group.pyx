@@ -604,7 +604,8 @@ cdef class Group:
     cdef int enforce(self) except -1:
         """Keep log and walk in their bounds: who is too far behind goes over to a bitmap."""
         cdef chunk_t *head
-        if self.log.held > self.log_bound - (self.log_bound >> 2) and self.log.head != self.log.tail:
+        if (self.log.held > self.log_bound - (self.log_bound >> 2)
+                and self.log.head != self.log.tail):
             self._note_ahead(NOTE_CHUNKS)
         while self.log.held > self.log_bound and self.log.head != self.log.tail:
             head = self.log.head
