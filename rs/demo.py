@@ -302,6 +302,8 @@ def main(
     generated table over real sessions and then change some of it all the time.
     """
     plain = plain or not sys.stdout.isatty()
+    if api_port and _free_port(api_port) != api_port:
+        raise RsError(f"--api-port: {HOST}:{api_port}: the port is in use by another process")
     api = f"{HOST}:{api_port or _free_port(API_PORT)}"
     order = {
         "host": HOST,

@@ -21,8 +21,9 @@ from rs import demo_view
 from rs._fastpath.attrs import AttrTable
 from rs._fastpath.decode import Decoder
 from rs.configfile import load_config
-from rs.demo import configuration
+from rs.demo import Demo, configuration
 from rs.demo_table import RS_ASN, DemoTable, Member, generate
+from rs.errors import RsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -344,9 +345,19 @@ def test_a_taken_port_is_named() -> None:
         demo = start("--api-port", str(port))
         output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 1
-    assert "the daemon did not start" in output
-    assert str(port) in output
-    assert "Traceback" not in output
+    assert output == f"rs: --api-port: 127.0.0.1:{port}: the port is in use by another process\n"
+
+
+def test_a_daemon_that_does_not_start_is_quoted(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        demo = Demo(tmp_path, {"members": 2, "port": port}, "127.0.0.1:1")
+        try:
+            with pytest.raises(RsError, match="(?s)the daemon did not start.*in use") as failure:
+                demo.start()
+        finally:
+            demo.stop()
+    assert str(port) in str(failure.value)
 
 
 @pytest.mark.parametrize(
