@@ -381,3 +381,21 @@ def test_any_dict_comes_back(attrs):
     h = table.intern_attrs(attrs, 0)
     assert table.describe(h) == attrs
     assert table.intern_attrs(attrs, 0) == h
+
+
+def test_what_import_made_of_a_set_is_another_one_and_keeps_it(table):
+    raw = table.intern_attrs(FULL, 0)
+    changed = table.intern_attrs(BASE, 0, raw)
+    same = table.intern_attrs(FULL, 0, raw)
+    plain = table.intern_attrs(BASE, 0)
+    assert len({raw, changed, same, plain}) == 4
+    assert table.intern_attrs(BASE, 0, raw) == changed
+    assert [table.raw_of(h) for h in (raw, changed, same, plain)] == [raw, raw, raw, plain]
+    assert table.describe(changed) == BASE
+    assert table.refs(raw) == 3
+    with pytest.raises(ValueError, match="not one as received"):
+        table.intern_attrs(BASE, 0, changed)
+    for h in (raw, same, changed, plain):
+        table.drop(h)
+    assert table.describe(table.raw_of(changed)) == FULL
+    table.drop(changed)

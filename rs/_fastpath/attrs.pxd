@@ -35,6 +35,8 @@ cdef class AttrTable:
                          const uint8_t *nh, uint32_t nh_len, bint classic) noexcept nogil
     cdef uint32_t intern(self, const uint8_t *wire, uint32_t n, const uint8_t *nh, uint32_t nh_len,
                          bint classic) except 0 nogil
+    cdef uint32_t intern_changed(self, uint32_t raw_h, const uint8_t *wire, uint32_t n,
+                                 const uint8_t *nh, uint32_t nh_len, bint classic) except 0 nogil
     cdef void release(self, uint32_t h) noexcept nogil
     cdef attrset_t *known(self, uint32_t h) except NULL
 
@@ -47,6 +49,11 @@ cdef class AttrTable:
     cdef inline nexthop_t *hop(self, uint32_t h) noexcept nogil:
         """The next hop of set `h`."""
         return <nexthop_t *>slab_at(&self.hops, self.at(h).nh_h)
+
+    cdef inline uint32_t raw(self, uint32_t h) noexcept nogil:
+        """The set that import was given, where set `h` is what import made of it; else `h`."""
+        cdef uint32_t raw_h = self.at(h).raw_h
+        return raw_h if raw_h else h
 
     cdef inline void ref(self, uint32_t h) noexcept nogil:
         self.at(h).refs += 1

@@ -35,11 +35,15 @@ class AttrTable:
     def drop(self, h: int) -> None:
         """Give back one reference to set `h`; the last one frees it. KeyError likewise."""
 
-    def intern_attrs(self, attrs: dict[str, Any], family: int) -> int:
+    def raw_of(self, h: int) -> int:
+        """Return the set as received that import made set `h` of, else `h`; KeyError likewise."""
+
+    def intern_attrs(self, attrs: dict[str, Any], family: int, raw: int = 0) -> int:
         """Return a new reference to the set of an attribute dict for routes of `family`.
 
-        origin, as_path and next_hop must be there. ValueError names the key that is missing,
-        unknown or cannot be encoded.
+        origin, as_path and next_hop must be there. `raw` is the set as received that import has
+        made it of, 0 where it is one itself. ValueError names the key that is missing, unknown or
+        cannot be encoded.
         """
 
     def stats(self) -> dict[str, int]:

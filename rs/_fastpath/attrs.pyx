@@ -8,6 +8,10 @@ holds a reference to it.
 A set's identity is its canonical bytes, its next hop and whether that next hop stands in the
 bytes (RFC 4271 5.1.3) or came beside them in MP_REACH_NLRI (RFC 4760 3). Peers mostly send the
 canonical form already, so the raw bytes of an UPDATE find the set without being parsed.
+
+What import makes of a set as received is a set of its own, and the set it was made of is part of
+its identity: a path shows what its peer sent, and is judged again from that, with no memory of its
+own. A changed set keeps the received one alive.
 """
 
 from os import urandom
@@ -78,15 +82,15 @@ cdef enum:
     UNREACHABLE = 0xFFFFFFFF
 
 cdef inline uint32_t hash_set(uint64_t seed, const uint8_t *wire, uint32_t n, const uint8_t *nh,
-                              uint32_t nh_len, bint classic) noexcept nogil:
-    cdef uint64_t h = hash_bytes(seed, wire, n)
+                              uint32_t nh_len, bint classic, uint32_t raw_h) noexcept nogil:
+    cdef uint64_t h = hash_bytes(seed + raw_h, wire, n)
     if not classic:
         h = hash_bytes(h, nh, nh_len)
     return <uint32_t>(h ^ (h >> 32))
 
 
 cdef uint32_t find(AttrTable t, uint32_t hash, const uint8_t *wire, uint32_t n, const uint8_t *nh,
-                   uint32_t nh_len, bint classic) noexcept nogil:
+                   uint32_t nh_len, bint classic, uint32_t raw_h) noexcept nogil:
     """Return the set that equals the arguments, or 0."""
     cdef uint32_t mask = t.index_cap - 1
     cdef uint32_t i = hash & mask
@@ -98,7 +102,8 @@ cdef uint32_t find(AttrTable t, uint32_t hash, const uint8_t *wire, uint32_t n, 
             return 0
         if <uint32_t>(e >> 32) == hash:
             s = t.at(<uint32_t>e)
-            if (s.wire_len == n and ((s.flags & AS_HAS_NEXT_HOP) != 0) == classic
+            if (s.wire_len == n and s.raw_h == raw_h
+                    and ((s.flags & AS_HAS_NEXT_HOP) != 0) == classic
                     and memcmp(blob_at(&t.blob, s.blob_h), wire, n) == 0
                     and (classic or (s.nh_len == nh_len and memcmp(
                         (<nexthop_t *>slab_at(&t.hops, s.nh_h)).addr, nh, nh_len) == 0))):
@@ -317,7 +322,8 @@ cdef const uint8_t *summarize(attrset_t *s, const uint8_t *wire, uint32_t n) noe
 
 
 cdef uint32_t add_set(AttrTable t, uint32_t hash, const uint8_t *wire, uint32_t n,
-                      const uint8_t *nh, uint32_t nh_len, bint classic) except 0 nogil:
+                      const uint8_t *nh, uint32_t nh_len, bint classic,
+                      uint32_t raw_h) except 0 nogil:
     """Store a set that is not there yet; nothing stays behind when memory runs out."""
     cdef attrset_t new
     cdef uint32_t h
@@ -345,7 +351,10 @@ cdef uint32_t add_set(AttrTable t, uint32_t hash, const uint8_t *wire, uint32_t 
             if new.blob_h:
                 blob_release(&t.blob, new.blob_h, n)
             hop_unref(t, new.nh_h)
+    new.raw_h = raw_h
     t.at(h)[0] = new
+    if raw_h:
+        t.ref(raw_h)
     index_put(t.index, t.index_cap, (<uint64_t>hash << 32) | h)
     t.index_used += 1
     return h
@@ -395,8 +404,8 @@ cdef class AttrTable:
             memcpy(joined + a_len, b, b_len)
             a = joined
             a_len += b_len
-        hash = hash_set(self.seed, a, a_len, nh, nh_len, classic)
-        h = find(self, hash, a, a_len, nh, nh_len, classic)
+        hash = hash_set(self.seed, a, a_len, nh, nh_len, classic, 0)
+        h = find(self, hash, a, a_len, nh, nh_len, classic, 0)
         if h:
             self.at(h).refs += 1
             self.hits += 1
@@ -405,29 +414,38 @@ cdef class AttrTable:
     cdef uint32_t intern(self, const uint8_t *wire, uint32_t n, const uint8_t *nh, uint32_t nh_len,
                          bint classic) except 0 nogil:
         """Return a new reference to the set of a canonical block; `wire` is not in this table."""
+        return self.intern_changed(0, wire, n, nh, nh_len, classic)
+
+    cdef uint32_t intern_changed(self, uint32_t raw_h, const uint8_t *wire, uint32_t n,
+                                 const uint8_t *nh, uint32_t nh_len, bint classic) except 0 nogil:
+        """As intern(); the set is what import makes of `raw_h`, which is one as received."""
         cdef uint32_t hash
         cdef uint32_t h
         if n == 0 or n > MAX_BLOCK:
             with gil:
                 raise ValueError(f"an attribute block has 1 to {MAX_BLOCK} octets, not {n}")
-        hash = hash_set(self.seed, wire, n, nh, nh_len, classic)
+        hash = hash_set(self.seed, wire, n, nh, nh_len, classic, raw_h)
         self.misses += 1
-        h = find(self, hash, wire, n, nh, nh_len, classic)
+        h = find(self, hash, wire, n, nh, nh_len, classic, raw_h)
         if h:
             self.at(h).refs += 1
             return h
-        return add_set(self, hash, wire, n, nh, nh_len, classic)
+        return add_set(self, hash, wire, n, nh, nh_len, classic, raw_h)
 
     cdef void release(self, uint32_t h) noexcept nogil:
         """Free set `h`, which nobody refers to any more."""
         cdef attrset_t *s
+        cdef uint32_t raw_h
         if self.on_release != NULL:
             self.on_release(self.release_ctx, h)
         s = self.at(h)
+        raw_h = s.raw_h
         index_remove(self, s.hash, h)
         blob_release(&self.blob, s.blob_h, s.wire_len)
         hop_unref(self, s.nh_h)
         slab_release(&self.sets, h)
+        if raw_h:
+            self.unref(raw_h)
 
     cdef attrset_t *known(self, uint32_t h) except NULL:
         """Return the set of a handle that came from Python; KeyError when it is not in use."""
@@ -474,11 +492,18 @@ cdef class AttrTable:
         self.known(h)
         self.unref(h)
 
-    def intern_attrs(self, dict attrs, uint32_t family):
+    def raw_of(self, uint32_t h):
+        self.known(h)
+        return self.raw(h)
+
+    def intern_attrs(self, dict attrs, uint32_t family, uint32_t raw=0):
         cdef bytes wire
         cdef bytes nh
+        if raw and self.known(raw).raw_h:
+            raise ValueError(f"set {raw} is not one as received")
         wire, nh = encode_attrs(attrs, family)
-        return self.intern(wire, <uint32_t>len(wire), nh, <uint32_t>len(nh), len(nh) == 4)
+        return self.intern_changed(raw, wire, <uint32_t>len(wire), nh, <uint32_t>len(nh),
+                                   len(nh) == 4)
 
     def stats(self):
         cdef uint32_t i

@@ -115,13 +115,16 @@ cdef class Rewriter:
         Where that set is a form of this one in turn (with and without LOCAL_PREF, say), only one of
         the two keeps the other, or they would keep each other for good; the other way round it is
         built anew each time, and lives until what holds it now is given up.
+
+        What import has changed is sent as a set that does not know of it: two that differ only in
+        what they were made of are the same UPDATE.
         """
         cdef attrset_t *s = self.rib.attrs.at(attrs_h)
         cdef peer_t *peer = &self.rib.peers[source]
         cdef uint32_t originator = 0, d_h, out_h, key
         cdef derived_t *d
         cdef bint reflected = program.kind >= PROG_IBGP and peer.kind >= PEER_IBGP
-        if program.kind == PROG_RS and not s.flags & (
+        if program.kind == PROG_RS and s.raw_h == 0 and not s.flags & (
                 AS_CONTROL | AS_HAS_LOCAL_PREF | AS_HAS_ORIGINATOR | AS_HAS_CLUSTER_LIST
                 | AS_HAS_AIGP):
             return attrs_h

@@ -84,7 +84,7 @@ cdef enum:
     WK_NO_EXPORT = 0x01             # NO_EXPORT or NO_EXPORT_SUBCONFED
     WK_NO_ADVERTISE = 0x02
 
-# One interned attribute set. 64 B + wire bytes (8 B granules); real tables share one among 5 to 10
+# One interned attribute set. 60 B + wire bytes (8 B granules); real tables share one among 5 to 10
 # paths. The wire bytes are canonical: attributes in rising type order, each once, 4-octet AS
 # numbers, Extended Length only above 255 octets, no MP_REACH_NLRI, MP_UNREACH_NLRI, AS4_PATH or
 # AS4_AGGREGATOR; Partial set on unknown optional transitive ones.
@@ -100,6 +100,7 @@ cdef struct attrset_t:
     uint32_t originator     # ORIGINATOR_ID in host order, 0 when absent
     uint32_t set_h          # members that its communities and AS_PATH leave (control.pyx); 0 = all
     uint32_t derived_h      # unused by attrs: chain of exported forms (rewrite.pyx)
+    uint32_t raw_h          # changed by import: the set as received, a reference owned; 0 = is raw
     uint16_t wire_len       # octets
     uint16_t flags          # AS_*
     uint16_t path_len       # AS_PATH length for the decision: sets 1, confederation segments 0
