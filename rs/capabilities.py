@@ -5,7 +5,7 @@ stages look up what a session may do. A fault raises NotifyError with the NOTIFI
 
 RFC 4760 (multiprotocol), 5492 (capabilities), 6286 (BGP identifier), 6793 (4-octet AS numbers),
 2918 and 7313 (route refresh), 7607 (AS 0), 7911 (ADD-PATH), 8654 (extended messages), 8950
-(extended next hop), draft-walton-bgp-hostname-capability (FQDN).
+(extended next hop), 9234 (roles), draft-walton-bgp-hostname-capability (FQDN).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rs.iana import (
     AS_TRANS,
     AddPathMode,
     Afi,
+    BgpRole,
     CapabilityCode,
     Family,
     NotifyCode,
@@ -37,9 +38,11 @@ _FIXED_LEN = {
     CapabilityCode.ROUTE_REFRESH: 0,
     CapabilityCode.ROUTE_REFRESH_CISCO: 0,
     CapabilityCode.EXTENDED_MESSAGE: 0,
+    CapabilityCode.ROLE: 1,
     CapabilityCode.ENHANCED_ROUTE_REFRESH: 0,
     CapabilityCode.FOUR_OCTET_AS: 4,
 }
+_ROLES = frozenset(BgpRole)
 _TUPLE_LEN = {CapabilityCode.ADD_PATH: 4, CapabilityCode.EXTENDED_NEXT_HOP: 6}
 
 
@@ -61,6 +64,10 @@ class Offer:
     addpath: Mapping[Family, AddPathMode] = field(default_factory=dict)
     hostname: str = ""
     domain: str = ""
+    role: BgpRole | None = None
+    """What we are to the peer (RFC 9234); None says nothing."""
+    strict_role: bool = False
+    """The peer must say its role as well."""
     plain: bool = False
     """Send no optional parameters at all, for a peer that refused them (RFC 5492 3)."""
 
@@ -88,6 +95,8 @@ class PeerCapabilities:
     addpath: Mapping[tuple[int, int], AddPathMode] = field(default_factory=dict)
     next_hops: frozenset[tuple[int, int, int]] = frozenset()
     """(AFI, SAFI, next hop AFI) triples of extended next hop."""
+    roles: tuple[int, ...] = ()
+    """Values of the role capability, in wire order."""
     hostname: str = ""
     domain: str = ""
     names: tuple[str, ...] = ()
@@ -118,6 +127,8 @@ class Negotiated:
     peer_router_id: str
     peer_hostname: str
     peer_domain: str
+    peer_role: BgpRole | None
+    """The peer's role, where it has said one that is known (RFC 9234)."""
     ibgp: bool
     peer_capabilities: tuple[str, ...]
     """The peer's capabilities in words, for display."""
@@ -135,6 +146,8 @@ def encode_capabilities(offer: Offer) -> tuple[tuple[int, bytes], ...]:
         found.append((CapabilityCode.EXTENDED_NEXT_HOP, value))
     if offer.extended_message:
         found.append((CapabilityCode.EXTENDED_MESSAGE, b""))
+    if offer.role is not None:
+        found.append((CapabilityCode.ROLE, bytes([offer.role])))
     if offer.four_octet_as:
         found.append((CapabilityCode.FOUR_OCTET_AS, offer.asn.to_bytes(4)))
     addpath = b"".join(
@@ -171,6 +184,7 @@ def decode_capabilities(capabilities: tuple[tuple[int, bytes], ...]) -> PeerCapa
     addpath: dict[tuple[int, int], AddPathMode] = {}
     next_hops: set[tuple[int, int, int]] = set()
     codes: set[int] = set()
+    roles: list[int] = []
     asn: int | None = None
     hostname = domain = ""
     names: list[str] = []
@@ -200,6 +214,9 @@ def decode_capabilities(capabilities: tuple[tuple[int, bytes], ...]) -> PeerCapa
                     next_hops.add((afi, safi, via))
                     label = {1: "ipv4", 2: "ipv6"}.get(via, str(via))
                     names.append(f"extended-next-hop {family_name(afi, safi)} via {label}")
+            case CapabilityCode.ROLE:
+                roles.append(value[0])
+                names.append(f"role {_role_name(value[0])}")
             case CapabilityCode.FQDN:
                 hostname, domain = _fqdn(value)
                 full = ".".join(filter(None, (hostname, domain)))
@@ -215,6 +232,7 @@ def decode_capabilities(capabilities: tuple[tuple[int, bytes], ...]) -> PeerCapa
         extended_message=CapabilityCode.EXTENDED_MESSAGE in codes,
         addpath=addpath,
         next_hops=frozenset(next_hops),
+        roles=tuple(roles),
         hostname=hostname,
         domain=domain,
         names=tuple(names),
@@ -247,6 +265,13 @@ def _plain_name(code: int, value: bytes) -> str:
     except ValueError:
         name = f"unknown-{code}"
     return f"{name} ({value.hex()})" if value else name
+
+
+def _role_name(value: int) -> str:
+    try:
+        return BgpRole(value).name.lower().replace("_", "-")
+    except ValueError:
+        return str(value)
 
 
 def _addpath(value: bytes) -> dict[tuple[int, int], AddPathMode]:
@@ -286,7 +311,7 @@ def negotiate(
     """Check the peer's OPEN against our offer and return what both agree on.
 
     `peer_asn`: the AS number the peer must have, None for any. `min_hold_time`: the shortest hold
-    time (seconds) we accept besides 0. NotifyError 2/0, 2/2, 2/3, 2/6 or 2/7 (RFC 4271 6.2).
+    time (seconds) we accept besides 0. NotifyError 2/0, 2/2, 2/3, 2/6, 2/7 (RFC 4271 6.2) or 2/11.
     """
     heard = decode_capabilities(message.capabilities)
     asn = _peer_asn(offer, message, heard, peer_asn)
@@ -303,6 +328,8 @@ def negotiate(
             OpenSubcode.UNACCEPTABLE_HOLD_TIME,
             reason=f"hold time {message.hold_time} s, at least {max(3, min_hold_time)} s or 0",
         )
+    if not ibgp:
+        _check_roles(offer, heard)
     hold_time = min(offer.hold_time, message.hold_time)
     families = _common_families(offer, heard)
     capable = not offer.plain
@@ -340,9 +367,31 @@ def negotiate(
         peer_router_id=message.router_id,
         peer_hostname=heard.hostname,
         peer_domain=heard.domain,
+        peer_role=BgpRole(heard.roles[0]) if heard.roles and heard.roles[0] in _ROLES else None,
         ibgp=ibgp,
         peer_capabilities=heard.names,
     )
+
+
+def _check_roles(offer: Offer, heard: PeerCapabilities) -> None:
+    """Compare both sides' roles; NotifyError 2/11 when they do not correspond (RFC 9234 4.2).
+
+    A peer that says several is refused even where we have none; the same one twice is one.
+    """
+    said = " and ".join(map(_role_name, dict.fromkeys(heard.roles)))
+    reason = ""
+    if len(set(heard.roles)) > 1:
+        reason = f"the peer says several roles: {said}"
+    elif offer.role is None or offer.plain:
+        return
+    elif not heard.roles:
+        if offer.strict_role:
+            reason = "the peer says no role, and strict_role asks for one"
+    elif heard.roles[0] != offer.role.counterpart:
+        ours, due = _role_name(offer.role), _role_name(offer.role.counterpart)
+        reason = f"the peer says it is {said}; we are {ours}, so it must be {due}"
+    if reason:
+        raise NotifyError(NotifyCode.OPEN_MESSAGE, OpenSubcode.ROLE_MISMATCH, reason=reason)
 
 
 def _mode(heard: PeerCapabilities, family: Family) -> int:

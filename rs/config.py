@@ -24,7 +24,7 @@ from rs.configkeys import Effect, keys_of
 from rs.configkeys import key as _key
 from rs.configvalues import Endpoint
 from rs.filterconfig import FILTERS, NO_FILTERS, Filters, Rpki
-from rs.iana import BGP_PORT, Family
+from rs.iana import BGP_PORT, BgpRole, Family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +65,22 @@ class AddPath(StrEnum):
     RECEIVE = "receive"
     SEND = "send"
     BOTH = "both"
+
+
+class LocalRole(StrEnum):
+    """What we are to a neighbor in the sense of BGP roles (RFC 9234 4)."""
+
+    NONE = "none"
+    PROVIDER = "provider"
+    RS = "rs"
+    RS_CLIENT = "rs-client"
+    CUSTOMER = "customer"
+    PEER = "peer"
+
+    @property
+    def number(self) -> BgpRole | None:
+        """As the OPEN carries it; None for no role."""
+        return None if self is LocalRole.NONE else BgpRole[self.name]
 
 
 @attrs.frozen(kw_only=True)
@@ -255,6 +271,15 @@ class Neighbor:
         default=0, metadata=_key(kinds.integer(0, 10), Effect.REEVALUATE, "0")
     )
     """How often our own AS may stand in AS_PATH before it is a loop."""
+    local_role: LocalRole = attrs.field(
+        default=LocalRole.NONE,
+        metadata=_key(kinds.choice(LocalRole), Effect.RESET, '"none"'),
+    )
+    """What we are to it (RFC 9234): said in the OPEN, and what keeps routes from leaking."""
+    strict_role: bool = attrs.field(
+        default=False, metadata=_key(kinds.BOOLEAN, Effect.NEXT_SESSION, "false")
+    )
+    """Whether a neighbor that says no role is refused (RFC 9234 4.2)."""
     honor_well_known: bool = attrs.field(
         default=True,
         metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "true except for route-server clients"),
@@ -366,8 +391,10 @@ class Neighbor:
             self.router, internal=asn == self.router.asn, route_server_client=client
         )
         changes: dict[str, Any] = {name: settled[name] for name in self.derived}
-        if asn == self.router.asn and self.filters.inherited:
-            changes["filters"] = NO_FILTERS  # [filters] is for external neighbors
+        if asn == self.router.asn:
+            changes["local_role"], changes["strict_role"] = LocalRole.NONE, False
+            if self.filters.inherited:
+                changes["filters"] = NO_FILTERS  # [filters] is for external neighbors
         return attrs.evolve(self, address=address, range=None, asns=(asn,), **changes)
 
 

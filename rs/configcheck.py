@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rs.config import HOLD_TIME, Neighbor, Role, role_defaults
+from rs.config import HOLD_TIME, LocalRole, Neighbor, Role, role_defaults
 from rs.configkeys import keys_of
 from rs.configvalues import Endpoint
 from rs.iana import BGP_PORT, Family
@@ -137,6 +137,32 @@ def _identity_conflicts(values: Values, router: Router) -> Iterator[Conflict]:
         )
 
 
+def _role_conflicts(values: Values, router: Router) -> Iterator[Conflict]:
+    """Yield what does not fit about BGP roles (RFC 9234)."""
+    role = values.get("local_role", LocalRole.NONE)
+    internal = values.get("asns", ()) == (router.asn,)
+    client = role_defaults(
+        router, internal=internal, route_server_client=values.get("route_server_client")
+    )["route_server_client"]
+    if role is not LocalRole.NONE and internal:
+        yield Conflict(
+            ("local_role",), 'roles are between ASes (RFC 9234 4); want "none" for an internal one'
+        )
+    elif role is LocalRole.RS and not client:
+        yield Conflict(
+            ("local_role",),
+            '"rs" is towards route-server clients; want another one, or route_server_client = true',
+        )
+    elif role not in {LocalRole.NONE, LocalRole.RS} and client:
+        yield Conflict(
+            ("local_role",),
+            f'"{role.value}" does not go with a route-server client; want "rs", '
+            "or route_server_client = false",
+        )
+    if values.get("strict_role") and role is LocalRole.NONE:
+        yield Conflict(("strict_role",), "is about roles; want local_role beside it")
+
+
 def _transport_conflicts(values: Values, router: Router) -> Iterator[Conflict]:
     name: str = values.get("address") or values["range"]
     is_ipv6 = ":" in name
@@ -175,6 +201,7 @@ def _transport_conflicts(values: Values, router: Router) -> Iterator[Conflict]:
 def conflicts(values: Values, router: Router) -> Iterator[Conflict]:
     """Yield everything that cannot stand together in one neighbor."""
     yield from _identity_conflicts(values, router)
+    yield from _role_conflicts(values, router)
     yield from _transport_conflicts(values, router)
     yield from contradictions(values)
     if values.get("enhanced_refresh") and values.get("route_refresh") is False:

@@ -37,6 +37,8 @@ class ViewKey:
     """Several paths of a prefix, with identifiers (RFC 7911)."""
     max_paths: int = 0
     """Of these at most so many; 0 = all."""
+    role: int = 0
+    """What we are to the peer (RFC 9234), 0 for no role; see `role_of`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class Groups:
 
     def _make_view(self, key: ViewKey) -> View:
         speaker = (self._local_asn, self._cluster_id)
-        content = (*speaker, key.kind, key.next_hop, key.honor_well_known)
+        content = (*speaker, key.kind, key.next_hop, key.honor_well_known, key.role)
         number = self._numbers.setdefault(content, len(self._numbers) + 1)
         program = Program(
             number,
@@ -140,6 +142,7 @@ class Groups:
             self._cluster_id,
             key.next_hop,
             honor_well_known=key.honor_well_known,
+            role=key.role,
         )
         view = View(
             AdjOut(

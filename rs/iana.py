@@ -146,6 +146,30 @@ class CapabilityCode(IntEnum):
     ROUTE_REFRESH_CISCO = 128
 
 
+class BgpRole(IntEnum):
+    """What a speaker is to its neighbor, as its OPEN says it (RFC 9234 4.1)."""
+
+    PROVIDER = 0
+    RS = 1
+    RS_CLIENT = 2
+    CUSTOMER = 3
+    PEER = 4
+
+    @property
+    def counterpart(self) -> BgpRole:
+        """The role that the other side must have (RFC 9234 4.2, Table 2)."""
+        return _COUNTERPARTS[self]
+
+
+_COUNTERPARTS = {
+    BgpRole.PROVIDER: BgpRole.CUSTOMER,
+    BgpRole.CUSTOMER: BgpRole.PROVIDER,
+    BgpRole.RS: BgpRole.RS_CLIENT,
+    BgpRole.RS_CLIENT: BgpRole.RS,
+    BgpRole.PEER: BgpRole.PEER,
+}
+
+
 class AddPathMode(IntEnum):
     """Send/Receive field of the ADD-PATH capability (RFC 7911 4)."""
 
@@ -270,6 +294,7 @@ class RejectReason(IntEnum):
     ORIGINATOR_LOOP = 6
     CLUSTER_LOOP = 7
     CONFED_SEGMENT = 8
+    OTC_LEAK = 16
     FILTER_AS_PATH_LENGTH = 65
     FILTER_BOGON_PREFIX = 66
     FILTER_BLACK_LIST = 67

@@ -62,6 +62,12 @@ def kind_of(neighbor: Neighbor) -> PeerKind:
     return PeerKind.RS_CLIENT if neighbor.route_server_client else PeerKind.EBGP
 
 
+def role_of(neighbor: Neighbor) -> int:
+    """Return what we are to a neighbor as the fast path has it (ROLE_*); 0 for no role."""
+    role = neighbor.local_role.number
+    return 0 if role is None else role + 1
+
+
 def end_of_rib(family: Family) -> bytes:
     """Return the End-of-RIB marker of a family (RFC 4724 2)."""
     if family is Family.IPV4_UNICAST:
@@ -101,6 +107,8 @@ def session_config(neighbor: Neighbor) -> SessionConfig:
         enhanced_route_refresh=neighbor.enhanced_refresh,
         hostname=host,
         domain=domain,
+        role=neighbor.local_role.number,
+        strict_role=neighbor.strict_role,
     )
 
 

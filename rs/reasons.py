@@ -43,6 +43,7 @@ WORDS = {
     RejectReason.ORIGINATOR_LOOP: "ORIGINATOR_ID is our router id",
     RejectReason.CLUSTER_LOOP: "our cluster id is in CLUSTER_LIST",
     RejectReason.CONFED_SEGMENT: "AS_PATH holds confederation segments",
+    RejectReason.OTC_LEAK: "a route leak: ONLY_TO_CUSTOMER must not come from this neighbor",
     RejectReason.FILTER_AS_PATH_LENGTH: "AS_PATH is too long",
     RejectReason.FILTER_BOGON_PREFIX: "the prefix is a bogon",
     RejectReason.FILTER_BLACK_LIST: "the prefix is on the black list",

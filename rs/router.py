@@ -26,7 +26,7 @@ from rs.groups import GroupKey, Groups, ViewKey
 from rs.iana import CeaseSubcode, Family, RefreshSubtype
 from rs.irr import Sets, load_sets
 from rs.limits import check_limits, restart_limited
-from rs.peer import Peer, PeerKind, end_of_rib, kind_of, refresh_marker
+from rs.peer import Peer, PeerKind, end_of_rib, kind_of, refresh_marker, role_of
 from rs.policy import Policy, set_limits
 from rs.prefixset import NeighborIndex, NextHopMetrics
 from rs.scheduler import LoopStats, Scheduler
@@ -214,6 +214,7 @@ class Router:
                 reject_as_set=neighbor.as_set is AsSetRule.REJECT,
                 allow_own_as=neighbor.allow_own_as,
             )
+            self.rib.set_role(peer.slot, role_of(neighbor))
             self._set_filter(peer)
             return
         self.rib.add_peer(
@@ -225,6 +226,7 @@ class Router:
             reject_as_set=neighbor.as_set is AsSetRule.REJECT,
             allow_own_as=neighbor.allow_own_as,
         )
+        self.rib.set_role(peer.slot, role_of(neighbor))
         self._set_filter(peer)
 
     def _set_filter(self, peer: Peer) -> None:
@@ -378,6 +380,7 @@ class Router:
             honor_well_known=neighbor.honor_well_known,
             addpath=addpath,
             max_paths=neighbor.add_path_limit if addpath else 0,
+            role=role_of(neighbor),
         )
 
     def _own_next_hop(self, neighbor: Neighbor, conn: Conn, family: Family) -> str | None:

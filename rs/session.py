@@ -533,7 +533,7 @@ class Session:
         self._context.plain = (
             capabilities
             and not was_plain
-            and not self.config.strict
+            and not (self.config.strict or self.config.strict_role)
             and Family.IPV4_UNICAST in self.config.families
         )
         if self._context.plain:

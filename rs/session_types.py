@@ -18,6 +18,7 @@ from rs.iana import (
     MAX_EXTENDED_MESSAGE_LEN,
     MAX_MESSAGE_LEN,
     AddPathMode,
+    BgpRole,
     Family,
     FsmSubcode,
     MessageType,
@@ -64,6 +65,10 @@ class SessionConfig:
     four_octet_as: bool = True
     hostname: str = ""
     domain: str = ""
+    role: BgpRole | None = None
+    """What we are to the peer (RFC 9234)."""
+    strict_role: bool = False
+    """The peer must say its role; implies `strict`."""
     strict: bool = False
     """Never retry without capabilities when the peer refuses them (RFC 5492 3)."""
 
@@ -82,6 +87,8 @@ class SessionConfig:
             addpath=self.addpath,
             hostname=self.hostname,
             domain=self.domain,
+            role=self.role,
+            strict_role=self.strict_role,
             plain=plain,
         )
 

@@ -18,7 +18,7 @@ import orjson
 
 from rs import __version__
 from rs.attrtext import attributes_json
-from rs.iana import Decided, Family, MessageType, RejectReason
+from rs.iana import BgpRole, Decided, Family, MessageType, RejectReason
 from rs.peer import PeerKind, kind_of
 from rs.reasons import irr_state, reject_words, rpki_state
 from rs.show_types import Match, RoutesView
@@ -102,7 +102,7 @@ class Target(NamedTuple):
     is_prefix: bool
 
 
-def label(value: Decided | RejectReason) -> str:
+def label(value: Decided | RejectReason | BgpRole) -> str:
     """Return the name of a step or a reason in the API, such as `as-path-length`."""
     return value.name.lower().replace("_", "-")
 
@@ -218,6 +218,7 @@ def neighbor(router: Router, peer: Peer, now: float, *, faults: bool = False) ->
         "description": peer.description,
         "type": _TYPES[kind_of(peer.neighbor)],
         "dynamic": peer.dynamic,
+        "local_role": peer.neighbor.local_role.value,
         "enabled": session.enabled,
         "state": session.state.label,  # type: ignore[typeddict-item]
         "uptime_s": round(now - peer.up_since, 3) if up and peer.up_since is not None else 0.0,
@@ -280,6 +281,7 @@ def _negotiated(agreed: Any) -> Negotiated | None:
         "addpath_receive": [family.label for family in sorted(agreed.addpath_receive)],
         "addpath_send": [family.label for family in sorted(agreed.addpath_send)],
         "extended_next_hop": [family.label for family in sorted(agreed.extended_next_hop)],
+        "role": "" if agreed.peer_role is None else label(agreed.peer_role),
         "hostname": ".".join(filter(None, (agreed.peer_hostname, agreed.peer_domain))),
     }
 

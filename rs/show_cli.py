@@ -248,6 +248,15 @@ def _neighbor_row(found: Neighbor) -> Row:
     ]
 
 
+def _role_text(found: Neighbor) -> str:
+    """Return what we are to a neighbor, and what it says it is to us (RFC 9234)."""
+    agreed = found["negotiated"]
+    if found["local_role"] == "none":
+        return ""
+    said = "" if agreed is None else f", the neighbor {agreed['role'] or 'says nothing'}"
+    return f"we are {found['local_role']}{said}"
+
+
 def _print_neighbor(found: Neighbor) -> None:
     agreed = found["negotiated"]
     sent, received = found["messages"]["sent"], found["messages"]["received"]
@@ -266,6 +275,7 @@ def _print_neighbor(found: Neighbor) -> None:
             ("description", found["description"]),
             ("state", _state_text(found)),
             ("router id", found["router_id"]),
+            ("role", _role_text(found)),
             ("host name", agreed["hostname"] if agreed is not None else ""),
             ("last error", found["last_error"]),
             ("flaps", found["flaps"]),

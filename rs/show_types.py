@@ -141,6 +141,7 @@ class Negotiated(TypedDict):
     addpath_receive: Annotated[list[str], "families"]
     addpath_send: Annotated[list[str], "families"]
     extended_next_hop: Annotated[list[str], "families"]
+    role: Annotated[str, "what the neighbor says it is to us (RFC 9234); may be empty"]
     hostname: Annotated[str, "from the neighbor's FQDN capability"]
 
 
@@ -161,6 +162,7 @@ class Neighbor(TypedDict):
     description: str
     type: NeighborType
     dynamic: Annotated[bool, "come from a range"]
+    local_role: Annotated[str, "what we are to it (RFC 9234); none for no role"]
     enabled: bool
     state: StateName
     uptime_s: Annotated[float, "of the present session; 0 without one"]

@@ -24,6 +24,7 @@ from rs.iana import (
     MAX_EXTENDED_MESSAGE_LEN,
     MAX_MESSAGE_LEN,
     AddPathMode,
+    BgpRole,
     Decided,
     Family,
     MessageType,
@@ -36,7 +37,7 @@ from rs.router import Router
 from rs.session import Close, Connect, Down, Log, RefreshReceived, Send, SessionConfig, Up
 from tests.reference import codec, export
 from tests.reference.rib import Peer as ReferencePeer
-from tests.reference.rib import ReferenceRouter, RouterOptions, reject_reasons
+from tests.reference.rib import ReferenceRouter, RouterOptions, added_otc, reject_reasons
 from tests.reference.update import Context, Outcome, decode_update
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ class Speaker:
     """Families in which it sends several paths of a prefix."""
     hears_paths: tuple[Family, ...] = ()
     """Families in which it can receive them."""
+    role: BgpRole | None = None
+    """What it says that it is to the router (RFC 9234)."""
     slow: bool = False
     """It reads nothing when the lab lets everybody read."""
 
@@ -180,6 +183,7 @@ class Speaker:
             extended_message=self.extended_message,
             enhanced_route_refresh=self.enhanced_refresh,
             extended_next_hop=self.extended_next_hop,
+            role=self.role,
             addpath={
                 f: AddPathMode(2 * (f in self.add_path) + (f in self.hears_paths))
                 for f in self.families
@@ -340,6 +344,7 @@ class SentPath:
     ibgp: bool
     client: bool = False
     router_id: int = 0
+    otc: int = 0
 
 
 class Metrics(dict[str, "int | None"]):
@@ -519,6 +524,7 @@ class Lab:
             enforce_first_as=neighbor.first_as_check,
             local_address=LOCAL[V4],
             families=frozenset(speaker.families) & frozenset(neighbor.families),
+            role=neighbor.local_role.number,
         )
 
     def down(self, speaker: Speaker, reason: str = "closed by the peer") -> None:
@@ -633,7 +639,9 @@ class Lab:
         (member,) = [m for m in self.oracle.members(family) if m.index == speaker.slot]
         options = self.oracle.options_for(speaker.slot)
         for source, attrs in self.history.get(prefix, ()):
-            path = SentPath(-1 if source is not speaker else speaker.slot, attrs, source.ibgp)
+            otc = added_otc(attrs, self.oracle.peers[source.slot])
+            mine = speaker.slot if source is speaker else -1
+            path = SentPath(mine, attrs, source.ibgp, otc=otc)
             if export.eligible(path, member, options) and plain(
                 self.oracle.output(path, member, family, options)
             ) == plain(got):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rs.config import AddPath, MedRule, Role
+from rs.config import AddPath, LocalRole, MedRule, Role
 from rs.iana import RefreshSubtype
 from rs.peer import refresh_marker
 from tests import strategies
@@ -266,11 +266,20 @@ METRICS = {
 }
 
 
+def marked_attrs(src: Source, peer: Peer, peers: list[Peer], prefix: str) -> dict[str, Any]:
+    """Routes of every kind of peer; some say that they are for customers only."""
+    attrs = strategies.reflector_attrs(src, peer, peers, prefix)
+    if src.chance(20):
+        attrs["otc"] = src.pick((peer.asn, peer.asn, RS_ASN, 64999))
+    return attrs
+
+
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("seed", ONE)
 def test_every_role(seed, options, role):
-    """Clients and non-clients of a reflector, plain external neighbors, route server clients."""
+    """Clients and non-clients of a reflector, plain external neighbors, route server clients; BGP
+    roles of all kinds, said by both sides or by us alone (RFC 9234)."""
     what = f"RS_SEED={seed} RS_SEEDS=1 {options}, {role}"
     print(what)
     src = Source.seeded(seed)
@@ -290,7 +299,13 @@ def test_every_role(seed, options, role):
     for peer in peers:
         kinds = {"address": peer.address, "honor_well_known": src.chance(50)}
         if peer.kind is Kind.EBGP:
-            kinds["route_server_client"] = role is Role.ROUTE_SERVER and src.chance(50)
+            client = role is Role.ROUTE_SERVER and src.chance(50)
+            kinds["route_server_client"] = client
+            fitting = [r for r in LocalRole if client is (r is LocalRole.RS)]
+            bgp_role = src.pick((LocalRole.NONE, src.pick(fitting)))
+            kinds["local_role"] = bgp_role
+            if bgp_role.number is not None and src.chance(50):
+                speakers[peer.index - 1].role = bgp_role.number.counterpart
         else:
             kinds["route_reflector_client"] = peer.kind is Kind.RR_CLIENT
             kinds["next_hop_self"] = src.chance(30)
@@ -299,7 +314,7 @@ def test_every_role(seed, options, role):
         neighbors.append(make_neighbor(section, peer.asn, add_path=AddPath.SEND, **kinds))
     igp = METRICS if src.chance(70) else None
     lab = Lab(make_config(section, neighbors, igp), seed=seed, log_bound=1)
-    churn = Churn(src, lab, speakers, peers, strategies.reflector_attrs, prefixes=60, fat=10)
+    churn = Churn(src, lab, speakers, peers, marked_attrs, prefixes=60, fat=10)
     assert play(churn, rounds=3, steps=160, what=what) > 20
 
 

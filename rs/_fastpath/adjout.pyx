@@ -19,7 +19,15 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from rs._fastpath.arena cimport blob_alloc, blob_at, blob_free_all, blob_init, blob_release
-from rs._fastpath.rewrite cimport PROG_EBGP, PROG_IBGP, PROG_RR, PROG_RS, Program, Rewriter
+from rs._fastpath.rewrite cimport (
+    PROG_EBGP,
+    PROG_IBGP,
+    PROG_RR,
+    PROG_RS,
+    Program,
+    Rewriter,
+    ingress_otc,
+)
 from rs._fastpath.paths cimport (
     DEST_DIRTY,
     DEST_UNRANKED,
@@ -32,7 +40,7 @@ from rs._fastpath.paths cimport (
 from rs._fastpath.rib cimport Rib
 from rs._fastpath.sets cimport SET_ALL, SET_NONE
 from rs._fastpath.stamp cimport check_abi
-from rs._fastpath.types cimport AS_COMPILED, WK_NO_ADVERTISE, WK_NO_EXPORT
+from rs._fastpath.types cimport AS_COMPILED, AS_HAS_OTC, WK_NO_ADVERTISE, WK_NO_EXPORT
 
 check_abi(__name__)
 
@@ -141,7 +149,12 @@ cdef class AdjOut:
         """Whether a path from this source may go to the peers of this program at all."""
         cdef uint32_t from_kind = self.rib.peers[slot].kind
         cdef uint32_t kind = self.program.kind
-        cdef uint32_t wk
+        cdef uint32_t wk, flags
+        if self.program.upwards:
+            # RFC 9234 5, egress 2: what came from above or sideways goes to customers only.
+            flags = self.rib.attrs.at(attrs_h).flags
+            if flags & AS_HAS_OTC or ingress_otc(&self.rib.peers[slot], flags):
+                return False
         if kind == PROG_IBGP and from_kind == PEER_IBGP:
             return False
         if kind == PROG_RR and from_kind == PEER_RR_CLIENT and not self.client_to_client:

@@ -20,6 +20,13 @@ cdef enum:
     PEER_IBGP = 2               # neither client of ours nor we of it
     PEER_RR_CLIENT = 3
 
+    ROLE_NONE = 0               # what we are to a peer (RFC 9234): 1 + its number in the OPEN
+    ROLE_PROVIDER = 1
+    ROLE_RS = 2
+    ROLE_RS_CLIENT = 3          # from here on the peer's routes are for our customers only
+    ROLE_CUSTOMER = 4
+    ROLE_PEER = 5
+
     N_REASONS = 96
 
     REFRESH_UNDER_WAY = 1       # between BoRR and EoRR (RFC 7313): paths not heard again are stale
@@ -55,6 +62,8 @@ cdef struct peer_t:
     uint8_t generation[2]       # by family: PATH_GENERATION or 0; turned when a refresh begins
     uint8_t refresh[2]          # by family: REFRESH_*
     uint8_t limit_accepted      # limit counts accepted paths, not all received
+    uint8_t role                # ROLE_*, ours towards it
+    uint8_t _pad
     uint32_t limit[2]           # paths beyond are kept rejected, by family; 0 = no limit
     uint32_t blocked[2]         # paths rejected for that reason
     uint32_t received[2]        # paths in the Adj-RIB-In, by family

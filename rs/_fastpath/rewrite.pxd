@@ -3,8 +3,9 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from rs._fastpath.arena cimport slab_t
-from rs._fastpath.paths cimport peer_t
+from rs._fastpath.paths cimport ROLE_RS_CLIENT, peer_t
 from rs._fastpath.rib cimport Rib
+from rs._fastpath.types cimport AS_HAS_OTC
 
 cdef enum:
     PROG_RS = 0         # route server to its client: transparent (RFC 7947 2.2)
@@ -16,8 +17,17 @@ cdef enum:
 cdef struct derived_t:
     uint32_t next_h
     uint32_t program        # Program.number, whether reflected, whether communities are scrubbed
-    uint32_t originator     # router id of the source where the form depends on it, else 0
+    uint32_t source         # where the form depends on the source: reflected, its router id, else
+                            # the AS number that its routes are marked with (ingress_otc), else 0
     uint32_t out_h          # owns a reference, unless it is the set itself
+
+cdef inline uint32_t ingress_otc(const peer_t *source, uint32_t flags) noexcept nogil:
+    """The ONLY_TO_CUSTOMER that routes of a source carry beyond what they came with, 0 for none.
+
+    RFC 9234 5, ingress 3: routes of a provider, a peer or a route server are marked as if they had
+    done it themselves. That shows when they leave us; the Adj-RIB-In has what was received.
+    """
+    return source.asn if source.role >= ROLE_RS_CLIENT and not flags & AS_HAS_OTC else 0
 
 cdef class Program
 
@@ -31,7 +41,7 @@ cdef class Rewriter:
     cdef uint32_t derive(self, Program program, uint32_t attrs_h, uint32_t source) except 0
     cdef bint _keeps(self, uint32_t attrs_h, uint32_t other_h, uint32_t depth) noexcept nogil
     cdef uint32_t _build(self, Program program, uint32_t attrs_h, bint reflected,
-                         uint32_t originator) except 0
+                         uint32_t originator, uint32_t otc) except 0
 
 cdef class Program:
     """What happens to attributes on the way to one kind of peer; equal content, equal program."""
@@ -43,3 +53,6 @@ cdef class Program:
     cdef uint8_t next_hop[16]           # next hop self, where next_hop_len is not 0
     cdef uint8_t next_hop_len
     cdef readonly bint honor_well_known  # NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED are obeyed
+    cdef readonly uint32_t role         # ROLE_*, ours towards the peers (RFC 9234)
+    cdef bint marks                     # routes get ONLY_TO_CUSTOMER with our AS number
+    cdef bint upwards                   # routes with ONLY_TO_CUSTOMER must not go there

@@ -16,6 +16,7 @@ class Program:
         cluster_id: int = 0,
         next_hop: str | None = None,
         honor_well_known: bool = False,
+        role: int = 0,
     ) -> Self: ...
     @property
     def number(self) -> int:
@@ -26,6 +27,9 @@ class Program:
     @property
     def honor_well_known(self) -> bool:
         """NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED are obeyed."""
+    @property
+    def role(self) -> int:
+        """What we are to the peers (RFC 9234), ROLE_*."""
 
 @final
 class Rewriter:

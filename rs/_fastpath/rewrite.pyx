@@ -6,7 +6,8 @@ set keeps as long as it lives, so that a form is built once per set and not once
 Route server (RFC 7947 2.2): nothing changes; our control communities are scrubbed, and what must
 not cross an AS border is not there. eBGP (RFC 4271 5.1): our AS is prepended, the next hop is ours,
 MED and LOCAL_PREF stay inside. iBGP: LOCAL_PREF is there. Reflection (RFC 4456 8): ORIGINATOR_ID
-and CLUSTER_LIST, everything else untouched.
+and CLUSTER_LIST, everything else untouched. Roles (RFC 9234 5): ONLY_TO_CUSTOMER is added, once per
+set, where a route goes down or sideways, or came from above or sideways without it.
 """
 
 cimport cython
@@ -17,7 +18,14 @@ from libc.string cimport memcpy
 from rs._fastpath.arena cimport slab_alloc, slab_at, slab_free_all, slab_init, slab_release
 from rs._fastpath.attrs cimport attr_next, attr_t
 from rs._fastpath.control cimport Control
-from rs._fastpath.paths cimport PEER_IBGP, peer_t
+from rs._fastpath.paths cimport (
+    PEER_IBGP,
+    ROLE_PEER,
+    ROLE_PROVIDER,
+    ROLE_RS,
+    ROLE_RS_CLIENT,
+    peer_t,
+)
 from rs._fastpath.rib cimport Rib
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
@@ -30,6 +38,7 @@ from rs._fastpath.types cimport (
     AS_HAS_LOCAL_PREF,
     AS_HAS_NEXT_HOP,
     AS_HAS_ORIGINATOR,
+    AS_HAS_OTC,
     ATTR_AIGP,
     ATTR_AS_PATH,
     ATTR_CLUSTER_LIST,
@@ -39,6 +48,7 @@ from rs._fastpath.types cimport (
     ATTR_MED,
     ATTR_NEXT_HOP,
     ATTR_ORIGINATOR_ID,
+    ATTR_OTC,
     SEG_CONFED_SEQUENCE,
     SEG_SEQUENCE,
     attrset_t,
@@ -58,12 +68,15 @@ cdef enum:
 @cython.final
 cdef class Program:
     def __cinit__(self, uint32_t number, uint32_t kind, uint32_t local_asn, uint32_t cluster_id=0,
-                  next_hop=None, bint honor_well_known=False):
+                  next_hop=None, bint honor_well_known=False, uint32_t role=0):
         self.number = number
         self.kind = kind
         self.local_asn = local_asn
         self.cluster_id = cluster_id
         self.honor_well_known = honor_well_known
+        self.role = role
+        self.marks = ROLE_PROVIDER <= role <= ROLE_RS or role == ROLE_PEER
+        self.upwards = role >= ROLE_RS_CLIENT
         if next_hop is not None:
             packed = ipaddress.ip_address(next_hop).packed
             self.next_hop_len = len(packed)
@@ -121,25 +134,29 @@ cdef class Rewriter:
         """
         cdef attrset_t *s = self.rib.attrs.at(attrs_h)
         cdef peer_t *peer = &self.rib.peers[source]
-        cdef uint32_t originator = 0, d_h, out_h, key
+        cdef uint32_t originator = 0, d_h, out_h, key, otc
         cdef derived_t *d
         cdef bint reflected = program.kind >= PROG_IBGP and peer.kind >= PEER_IBGP
-        if program.kind == PROG_RS and s.raw_h == 0 and not s.flags & (
+        otc = ingress_otc(peer, s.flags)
+        cdef uint32_t from_source = otc
+        if otc == 0 and program.marks and not s.flags & AS_HAS_OTC:
+            otc = program.local_asn
+        if program.kind == PROG_RS and not otc and s.raw_h == 0 and not s.flags & (
                 AS_CONTROL | AS_HAS_LOCAL_PREF | AS_HAS_ORIGINATOR | AS_HAS_CLUSTER_LIST
                 | AS_HAS_AIGP):
             return attrs_h
         if reflected and not s.flags & AS_HAS_ORIGINATOR:
-            originator = peer.router_id
+            originator = from_source = peer.router_id
         key = program.number << 2 | reflected
         if self.rib.control.communities:
             key |= 2
         d_h = s.derived_h
         while d_h:
             d = <derived_t *>slab_at(&self.derived, d_h)
-            if d.program == key and d.originator == originator:
+            if d.program == key and d.source == from_source:
                 return d.out_h
             d_h = d.next_h
-        out_h = self._build(program, attrs_h, reflected, originator)
+        out_h = self._build(program, attrs_h, reflected, originator, otc)
         if out_h == attrs_h:
             self.rib.attrs.unref(out_h)     # a set must not own itself
         elif self._keeps(out_h, attrs_h, 0):
@@ -150,7 +167,7 @@ cdef class Rewriter:
         s = self.rib.attrs.at(attrs_h)
         d.next_h = s.derived_h
         d.program = key
-        d.originator = originator
+        d.source = from_source
         d.out_h = out_h
         s.derived_h = d_h
         return out_h
@@ -171,7 +188,7 @@ cdef class Rewriter:
         return False
 
     cdef uint32_t _build(self, Program program, uint32_t attrs_h, bint reflected,
-                         uint32_t originator) except 0:
+                         uint32_t originator, uint32_t otc) except 0:
         cdef attrset_t *s = self.rib.attrs.at(attrs_h)
         cdef const uint8_t *p = self.rib.attrs.wire(attrs_h)
         cdef const uint8_t *end = p + s.wire_len
@@ -191,7 +208,7 @@ cdef class Rewriter:
         if self_hop:
             nh_len = program.next_hop_len
             memcpy(nh, program.next_hop, nh_len)
-        while p < end or want_pref or want_originator or want_cluster:
+        while p < end or want_pref or want_originator or want_cluster or otc:
             head = p
             if p < end:
                 p += attr_next(p, &a)
@@ -219,6 +236,11 @@ cdef class Rewriter:
                 store32(o, program.cluster_id)
                 o += 4
                 want_cluster = False
+            if otc and a.type > ATTR_OTC:
+                o = put(o, AFLAG_OPTIONAL | AFLAG_TRANSITIVE, ATTR_OTC, 4)
+                store32(o, otc)
+                o += 4
+                otc = 0
             if head >= end:
                 continue
             if external and (a.type == ATTR_LOCAL_PREF or a.type == ATTR_ORIGINATOR_ID

@@ -109,6 +109,8 @@ class Rib:
         self, slot: int, *, first_as: bool, reject_as_set: bool, allow_own_as: int
     ) -> None:
         """Change what import checks of a peer; the caller has its paths checked again."""
+    def set_role(self, slot: int, role: int) -> None:
+        """Say what we are to a peer (RFC 9234), ROLE_*: before its session."""
     def set_filter(self, slot: int, f: Filter | None) -> None:
         """Use a filter for a peer's paths from now on; the caller has them checked again."""
     def set_limit(self, slot: int, family: int, limit: int, accepted: bool = False) -> None:

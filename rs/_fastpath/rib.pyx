@@ -18,7 +18,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
 from rs._fastpath.arena cimport slab_alloc, slab_free_all, slab_init, slab_release
-from rs._fastpath.attrs cimport AttrTable
+from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
 from rs._fastpath.control cimport Control
 from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare, order
 from rs._fastpath.filter cimport FILTER_MAX_PREFIX, Filter
@@ -35,6 +35,9 @@ from rs._fastpath.paths cimport (
     PEER_IBGP,
     REFRESH_ENDED,
     REFRESH_UNDER_WAY,
+    ROLE_PEER,
+    ROLE_PROVIDER,
+    ROLE_RS,
     dest_t,
     path_t,
     peer_t,
@@ -47,11 +50,13 @@ from rs._fastpath.types cimport (
     AS_COMPILED,
     AS_HAS_AS_SET,
     AS_HAS_CONFED,
+    AS_HAS_OTC,
     AS_OWN_CLUSTER,
     AS_OWN_ORIGINATOR,
+    ATTR_OTC,
     attrset_t,
 )
-from rs._fastpath.wire cimport prefix_load
+from rs._fastpath.wire cimport load32, prefix_load
 
 import ipaddress
 
@@ -66,6 +71,7 @@ cdef enum:
     REASON_ORIGINATOR_LOOP = 6
     REASON_CLUSTER_LOOP = 7
     REASON_CONFED_SEGMENT = 8
+    REASON_OTC_LEAK = 16
 
     UNREACHABLE = 0xFFFFFFFF
     STACK_CANDIDATES = 64
@@ -92,6 +98,24 @@ cdef inline bint is_full(const peer_t *peer, uint32_t family, uint32_t was) noex
     if was and was != FILTER_MAX_PREFIX:
         return False            # counted already
     return peer.received[family] - peer.blocked[family] >= peer.limit[family]
+
+
+cdef bint leaks(AttrTable attrs, uint32_t attrs_h, const peer_t *peer) noexcept nogil:
+    """Whether a set with ONLY_TO_CUSTOMER must not come from this peer (RFC 9234 5, ingress 1, 2).
+
+    We are provider or route server: it is for customers only, and did not come from above. We are
+    peers: it may only say so itself.
+    """
+    cdef const uint8_t *p = attrs.wire(attrs_h)
+    cdef const uint8_t *end = p + attrs.at(attrs_h).wire_len
+    cdef attr_t a
+    if peer.role != ROLE_PEER:
+        return ROLE_PROVIDER <= peer.role <= ROLE_RS
+    while p < end:
+        p += attr_next(p, &a)
+        if a.type == ATTR_OTC:
+            return load32(a.value) != peer.asn
+    return False
 
 
 @cython.final
@@ -649,6 +673,8 @@ cdef class Rib:
                 return REASON_FIRST_AS
             if s.flags & AS_HAS_CONFED:
                 return REASON_CONFED_SEGMENT
+            if s.flags & AS_HAS_OTC and leaks(self.attrs, attrs_h, peer):
+                return REASON_OTC_LEAK
         else:
             if s.flags & AS_OWN_ORIGINATOR:
                 return REASON_ORIGINATOR_LOOP
@@ -697,6 +723,10 @@ cdef class Rib:
         self.peers[slot].first_as = first_as
         self.peers[slot].reject_as_set = reject_as_set
         self.peers[slot].allow_own_as = min(allow_own_as, 254)
+
+    def set_role(self, uint32_t slot, uint32_t role):
+        """Say what we are to a peer, ROLE_*: before its session, which a change would end."""
+        self.peers[slot].role = <uint8_t>role
 
     def set_limit(self, uint32_t slot, uint32_t family, uint32_t limit, bint accepted=False):
         """Keep a peer's further paths rejected once it has `limit`, 0 for any number; counted are

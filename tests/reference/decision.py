@@ -67,6 +67,8 @@ class Path:
     """To the next hop; None where it cannot be reached."""
     client: bool = False
     """Learned from a client of the reflector (RFC 4456)."""
+    otc: int = 0
+    """ONLY_TO_CUSTOMER that ingress had to add (RFC 9234 5); 0 for none."""
 
 
 def neighbor_as(path: Path, options: Options) -> int:

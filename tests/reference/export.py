@@ -2,7 +2,7 @@
 
 In: the role, the members, the ranked paths of one prefix. Out: for each member the path it is due
 and the attribute dict to send, or nothing. RFC 7947 (route server), RFC 4456 (reflector), RFC 4271
-5.1 and 9.1.3 (the rest), RFC 1997 (well-known communities).
+5.1 and 9.1.3 (the rest), RFC 1997 (well-known communities), RFC 9234 5 (roles).
 
 Control communities, for member m and our AS rs; the earlier rule wins:
 
@@ -29,6 +29,8 @@ Interpretations:
     included, and is for route server clients only.
  7. Routes from external peers go to all internal members, and are not reflected: no ORIGINATOR_ID,
     no CLUSTER_LIST. In the route server role an internal member gets them in the same way.
+ 8. A route that ingress has to mark (RFC 9234 5) carries ONLY_TO_CUSTOMER from there on, internally
+    as well; only the Adj-RIB-In shows it as it came.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from rs.iana import AttrFlag, SegmentType, WellKnownCommunity
+from rs.iana import AttrFlag, BgpRole, SegmentType, WellKnownCommunity
 
 from .decision import DEFAULT_LOCAL_PREF, Path
 from .update import is_confed
@@ -81,6 +83,8 @@ class Member:
     """Our next hop towards it, in place of an IPv4 one: for next-hop-self."""
     local_address6: str = "2001:db8:ffff::250"
     """The same in place of an IPv6 one."""
+    role: BgpRole | None = None
+    """What we are to it (RFC 9234)."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +136,27 @@ def well_known_allows(attrs: Attrs, *, internal: bool) -> bool:
     return internal or not stay & communities
 
 
+def only_to_customer(path: Path) -> int | None:
+    """ONLY_TO_CUSTOMER of a path behind ingress: as it came, or as ingress added it."""
+    otc: int | None = path.attrs.get("otc")
+    return path.otc or None if otc is None else otc
+
+
+def marked(attrs: Attrs, path: Path, member: Member, rs_asn: int) -> Attrs:
+    """RFC 9234 5, egress 1, and what ingress 3 has added."""
+    otc = only_to_customer(path)
+    if otc is None and member.role in {BgpRole.PROVIDER, BgpRole.PEER, BgpRole.RS}:
+        otc = rs_asn
+    return attrs if otc is None else {**attrs, "otc": otc}
+
+
 def eligible(path: Path, member: Member, options: ExportOptions) -> bool:
     """Whether `member` may have `path`."""
     if path.peer == member.index:
         return False
+    above = {BgpRole.CUSTOMER, BgpRole.PEER, BgpRole.RS_CLIENT}
+    if member.role in above and only_to_customer(path) is not None:
+        return False  # RFC 9234 5, egress 2
     if options.honor_well_known and not well_known_allows(
         path.attrs, internal=member.kind.internal
     ):
@@ -234,6 +255,10 @@ def reflected(path: Path, options: ExportOptions) -> Attrs:
 
 def output_attrs(path: Path, member: Member, options: ExportOptions) -> Attrs:
     """Attributes as `member` gets them."""
+    return marked(_by_kind(path, member, options), path, member, options.rs_asn)
+
+
+def _by_kind(path: Path, member: Member, options: ExportOptions) -> Attrs:
     if member.kind is Kind.RS_CLIENT:
         return for_route_server_client(path.attrs, options)
     if member.kind is Kind.EBGP:

@@ -16,6 +16,8 @@ used, and the first one here is what `reject_reason` gives:
     ORIGINATOR_LOOP   internal, ORIGINATOR_ID is our router id (RFC 4456 8)
     CLUSTER_LOOP      internal, our CLUSTER_ID is in CLUSTER_LIST (RFC 4456 8)
     CONFED_SEGMENT    external, confederation segments in AS_PATH (RFC 5065 4)
+    OTC_LEAK          ONLY_TO_CUSTOMER from a customer or RS client, or of another AS from a peer
+                      (RFC 9234 5, ingress 1 and 2)
 
 Interpretations:
 
@@ -34,7 +36,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import Any
 
-from rs.iana import Decided, Family, RejectReason, SegmentType
+from rs.iana import BgpRole, Decided, Family, RejectReason, SegmentType
 
 from . import export
 from .codec import family_of
@@ -58,6 +60,8 @@ class Peer:
     local_address: str = "192.0.2.250"
     local_address6: str = "2001:db8:ffff::250"
     families: frozenset[Family] = frozenset(Family)
+    role: BgpRole | None = None
+    """What we are to it (RFC 9234)."""
 
     @property
     def ibgp(self) -> bool:
@@ -140,8 +144,19 @@ def reject_reasons(attrs: Attrs, peer: Peer, options: RouterOptions) -> list[Rej
         RejectReason.ORIGINATOR_LOOP: internal and attrs.get("originator_id") == options.router_id,
         RejectReason.CLUSTER_LOOP: internal and options.cluster_id in attrs.get("cluster_list", ()),
         RejectReason.CONFED_SEGMENT: external and any(is_confed(kind) for kind in kinds),
+        RejectReason.OTC_LEAK: "otc" in attrs
+        and (
+            peer.role in {BgpRole.PROVIDER, BgpRole.RS}
+            or (peer.role is BgpRole.PEER and attrs["otc"] != peer.asn)
+        ),
     }
     return [reason for reason, fails in checks.items() if fails]
+
+
+def added_otc(attrs: Attrs, peer: Peer) -> int:
+    """Return what ingress has to add (RFC 9234 5, ingress 3), 0 for nothing."""
+    above = {BgpRole.CUSTOMER, BgpRole.PEER, BgpRole.RS_CLIENT}
+    return peer.asn if peer.role in above and "otc" not in attrs else 0
 
 
 def reject_reason(attrs: Attrs, peer: Peer, options: RouterOptions) -> RejectReason:
@@ -244,6 +259,7 @@ class ReferenceRouter:
                         received=held.received,
                         igp_metric=self.options.metrics.get(held.attrs["next_hop"], 0),
                         client=peer.kind is Kind.RR_CLIENT,
+                        otc=added_otc(held.attrs, peer),
                     )
                 )
         return found
@@ -265,7 +281,7 @@ class ReferenceRouter:
     def members(self, family: Family) -> list[Member]:
         """Every peer that is up and takes the family."""
         return [
-            Member(p.index, p.asn, p.kind, p.local_address, p.local_address6)
+            Member(p.index, p.asn, p.kind, p.local_address, p.local_address6, p.role)
             for p in self.peers.values()
             if p.index in self.up and family in p.families
         ]

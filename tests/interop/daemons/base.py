@@ -77,6 +77,9 @@ class Neighbor:
     passive: bool = False
     port: int = BGP_PORT
     hold_time: int = 90
+    role: str | None = None
+    """What the daemon is to the neighbor (RFC 9234), as `rs` spells it; only BIRD and FRR know."""
+    strict_role: bool = False
 
     @property
     def version(self) -> int:

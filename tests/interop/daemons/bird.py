@@ -59,6 +59,8 @@ class Bird(Daemon):
                 "  connect delay time 1; connect retry time 1; error wait time 1, 2;",
                 "  enable extended messages on; graceful restart off; long lived graceful restart off;",
                 *(["  passive;"] if neighbor.passive else []),
+                *([f"  local role {neighbor.role.replace('-', '_')};"] if neighbor.role else []),
+                *(["  require roles;"] if neighbor.strict_role else []),
             ]
             for family in neighbor.families:
                 table, version = FAMILY[family]

@@ -105,6 +105,9 @@ class Frr(Daemon):
                 "advertisement-interval 0",
                 *(["passive"] if neighbor.passive else []),
             ]
+            if neighbor.role is not None:
+                strict = " strict-mode" if neighbor.strict_role else ""
+                session.append(f"local-role {neighbor.role}{strict}")
             lines += [f" neighbor {neighbor.address} {words}" for words in session]
             lines.append(f" no neighbor {neighbor.address} enforce-first-as")
         for family in FAMILIES:
