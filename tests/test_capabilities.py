@@ -118,7 +118,7 @@ def test_all_capabilities_in_words():
         "extended-next-hop 1/4 via ipv6",
         "extended-next-hop ipv4-unicast via ipv4",
         "extended-message",
-        "role (02)",
+        "role rs-client",
         "graceful-restart (0078)",
         "4-octet-as 100001",
         "add-path ipv4-unicast receive",

@@ -353,7 +353,7 @@ def test_a_daemon_that_does_not_start_is_quoted(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         demo = Demo(tmp_path, {"members": 2, "port": port}, "127.0.0.1:1")
         try:
-            with pytest.raises(RsError, match="(?s)the daemon did not start.*in use") as failure:
+            with pytest.raises(RsError, match=r"(?s)the daemon did not start.*in use") as failure:
                 demo.start()
         finally:
             demo.stop()

@@ -17,8 +17,7 @@ cdef enum:
 cdef struct derived_t:
     uint32_t next_h
     uint32_t program        # Program.number, whether reflected, whether communities are scrubbed
-    uint32_t source         # where the form depends on the source: reflected, its router id, else
-                            # the AS number that its routes are marked with (ingress_otc), else 0
+    uint32_t source         # what it depends on of the source: router id if reflected, or its OTC
     uint32_t out_h          # owns a reference, unless it is the set itself
 
 cdef inline uint32_t ingress_otc(const peer_t *source, uint32_t flags) noexcept nogil:
