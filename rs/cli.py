@@ -1,4 +1,4 @@
-"""The command line's frame: `rs run`, `check`, `demo`, `show`, `replay`, and what steers a daemon.
+"""The command line's frame: `rs run`, `check`, `demo`, `show`, `replay`, and others in ELSEWHERE.
 
 In: arguments. Out: exit code 0; 1 for a failure while running; 2 for wrong arguments or a
 configuration that cannot be used. Errors the package raises on purpose are printed without a
@@ -31,6 +31,7 @@ ELSEWHERE = {
     "shutdown": ("rs.control_cli", "shutdown", "End a neighbor's session; it stays down."),
     "enable": ("rs.control_cli", "enable", "Start the session of a neighbor that was shut down."),
     "refresh": ("rs.control_cli", "refresh", "Ask a neighbor for its routes again."),
+    "import": ("rs.import_cli", "import_", "Write a configuration from another program's files."),
     "replay": ("rs.replay_cli", "replay", "Play an MRT file into a BGP speaker."),
 }
 """Commands of other modules: name -> (module, click command in it, one line of help)."""
