@@ -425,7 +425,7 @@ def test_dependencies_are_what_is_imported() -> None:
     for path in MODULES:
         used |= {name.partition(".")[0] for name in imports(ast.parse(path.read_text()))}
     used -= {"rs", "", "compression", *sys.stdlib_module_names}
-    named = {"attr": "attrs"}
+    named = {"attr": "attrs", "yaml": "PyYAML"}
     assert {named.get(name, name) for name in used} | {"httptools"} == declared
 
 
