@@ -5,7 +5,8 @@ stages look up what a session may do. A fault raises NotifyError with the NOTIFI
 
 RFC 4760 (multiprotocol), 5492 (capabilities), 6286 (BGP identifier), 6793 (4-octet AS numbers),
 2918 and 7313 (route refresh), 7607 (AS 0), 7911 (ADD-PATH), 8654 (extended messages), 8950
-(extended next hop), 9234 (roles), draft-walton-bgp-hostname-capability (FQDN).
+(extended next hop), 9234 (roles), draft-walton-bgp-hostname-capability (FQDN),
+draft-abraitis-idr-addpath-paths-limit (PATHS-LIMIT).
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ class Offer:
     extended_next_hop: bool = False
     """Offered for IPv4 unicast over IPv6 next hops, the one case of RFC 8950 that has a table."""
     addpath: Mapping[Family, AddPathMode] = field(default_factory=dict)
+    paths_limit: Mapping[Family, int] = field(default_factory=dict)
+    """Paths of a prefix that we take at most, in families of which we receive several."""
     hostname: str = ""
     domain: str = ""
     role: BgpRole | None = None
@@ -93,6 +96,8 @@ class PeerCapabilities:
     enhanced_route_refresh: bool = False
     extended_message: bool = False
     addpath: Mapping[tuple[int, int], AddPathMode] = field(default_factory=dict)
+    paths_limit: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    """Paths of a prefix that it takes at most, by (AFI, SAFI); never 0."""
     next_hops: frozenset[tuple[int, int, int]] = frozenset()
     """(AFI, SAFI, next hop AFI) triples of extended next hop."""
     roles: tuple[int, ...] = ()
@@ -132,6 +137,8 @@ class Negotiated:
     ibgp: bool
     peer_capabilities: tuple[str, ...]
     """The peer's capabilities in words, for display."""
+    paths_limit: Mapping[Family, int] = field(default_factory=dict, hash=False)
+    """Paths of a prefix that the peer takes at most, of families in `addpath_send`."""
 
 
 def encode_capabilities(offer: Offer) -> tuple[tuple[int, bytes], ...]:
@@ -162,6 +169,13 @@ def encode_capabilities(offer: Offer) -> tuple[tuple[int, bytes], ...]:
     if offer.hostname:
         names = (_name(offer.hostname), _name(offer.domain))
         found.append((CapabilityCode.FQDN, b"".join(bytes([len(n)]) + n for n in names)))
+    limits = b"".join(
+        family.afi.to_bytes(2) + bytes([family.safi]) + offer.paths_limit[family].to_bytes(2)
+        for family in offer.families
+        if family in offer.paths_limit and offer.addpath.get(family, 0) & AddPathMode.RECEIVE
+    )
+    if limits:
+        found.append((CapabilityCode.PATHS_LIMIT, limits))
     return tuple(found)
 
 
@@ -178,10 +192,11 @@ def decode_capabilities(capabilities: tuple[tuple[int, bytes], ...]) -> PeerCapa
 
     NotifyError 2/0 for one we know whose length is wrong (RFC 4271 6.2). Unknown ones are kept
     for display only. An ADD-PATH capability with a mode that does not exist counts as not
-    understood (RFC 7911 4), and so does a host name that makes no sense.
+    understood (RFC 7911 4), and so does a host name or a limit of paths that makes no sense.
     """
     multiprotocol: set[tuple[int, int]] = set()
     addpath: dict[tuple[int, int], AddPathMode] = {}
+    paths_limit: dict[tuple[int, int], int] = {}
     next_hops: set[tuple[int, int, int]] = set()
     codes: set[int] = set()
     roles: list[int] = []
@@ -221,6 +236,14 @@ def decode_capabilities(capabilities: tuple[tuple[int, bytes], ...]) -> PeerCapa
                 hostname, domain = _fqdn(value)
                 full = ".".join(filter(None, (hostname, domain)))
                 names.append(f"fqdn {full}" if full else f"fqdn not understood ({value.hex()})")
+            case CapabilityCode.PATHS_LIMIT:
+                limits = _paths_limits(value)
+                paths_limit.update(limits)
+                names.extend(
+                    f"paths-limit {family_name(*pair)} {limit}" for pair, limit in limits.items()
+                )
+                if not limits:
+                    names.append(f"paths-limit not understood ({value.hex()})")
             case _:
                 names.append(_plain_name(code, value))
     refresh = {CapabilityCode.ROUTE_REFRESH, CapabilityCode.ROUTE_REFRESH_CISCO}
@@ -231,6 +254,7 @@ def decode_capabilities(capabilities: tuple[tuple[int, bytes], ...]) -> PeerCapa
         enhanced_route_refresh=CapabilityCode.ENHANCED_ROUTE_REFRESH in codes,
         extended_message=CapabilityCode.EXTENDED_MESSAGE in codes,
         addpath=addpath,
+        paths_limit=paths_limit,
         next_hops=frozenset(next_hops),
         roles=tuple(roles),
         hostname=hostname,
@@ -285,6 +309,15 @@ def _addpath(value: bytes) -> dict[tuple[int, int], AddPathMode]:
     return modes
 
 
+def _paths_limits(value: bytes) -> dict[tuple[int, int], int]:
+    """Read 5 octets a family: AFI, SAFI, limit. One of 0 says nothing, another length neither."""
+    if len(value) % 5:
+        return {}
+    tuples = (value[n : n + 5] for n in range(0, len(value), 5))
+    found = {(int.from_bytes(t[:2]), t[2]): int.from_bytes(t[3:]) for t in tuples}
+    return {pair: limit for pair, limit in found.items() if limit}
+
+
 def _fqdn(value: bytes) -> tuple[str, str]:
     """Split the FQDN capability; empty names for one that is malformed."""
     parts: list[str] = []
@@ -336,6 +369,12 @@ def negotiate(
     enhanced = offer.enhanced_route_refresh and heard.enhanced_route_refresh
     refresh = capable and offer.route_refresh and heard.route_refresh
     ours = offer.addpath if capable else {}
+    addpath_send = frozenset(
+        f
+        for f in families
+        if ours.get(f, 0) & AddPathMode.SEND and _mode(heard, f) & AddPathMode.RECEIVE
+    )
+    limits = {f: heard.paths_limit.get((f.afi, f.safi), 0) for f in addpath_send}
     return Negotiated(
         families=families,
         four_octet_as=capable and offer.four_octet_as and heard.asn is not None,
@@ -350,11 +389,8 @@ def negotiate(
             for f in families
             if ours.get(f, 0) & AddPathMode.RECEIVE and _mode(heard, f) & AddPathMode.SEND
         ),
-        addpath_send=frozenset(
-            f
-            for f in families
-            if ours.get(f, 0) & AddPathMode.SEND and _mode(heard, f) & AddPathMode.RECEIVE
-        ),
+        addpath_send=addpath_send,
+        paths_limit={f: limit for f, limit in limits.items() if limit},
         extended_next_hop=frozenset(
             f
             for f in families

@@ -7,7 +7,7 @@ with these by a test. A `Neighbor` is complete: [defaults] and the defaults that
 role are applied already. Configuration objects are not runtime objects: a peer holds a Neighbor.
 
 RFC 4271 8.1 and 10 (timers), 4456 (reflector), 7947 (route server), 5082 (GTSM), 2385 (MD5),
-7911 (ADD-PATH), 8654, 8950, 9687, 9774.
+7911 and 7964 (ADD-PATH), 8654, 8950, 9687, 9774.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import attrs
 from rs import configvalues as kinds
 from rs.configkeys import Effect, keys_of
 from rs.configkeys import key as _key
-from rs.configvalues import Endpoint
+from rs.configvalues import ByFamily, Endpoint
 from rs.filterconfig import FILTERS, NO_FILTERS, Filters, Rpki
 from rs.iana import BGP_PORT, BgpRole, Family
 
@@ -81,6 +81,14 @@ class LocalRole(StrEnum):
     def number(self) -> BgpRole | None:
         """As the OPEN carries it; None for no role."""
         return None if self is LocalRole.NONE else BgpRole[self.name]
+
+
+class AddPathSend(StrEnum):
+    """Which of the paths that a neighbor may have it is sent (RFC 7911, RFC 7964 4)."""
+
+    ALL = "all"
+    BEST_PER_AS = "best-per-as"
+    EQUAL = "equal"
 
 
 @attrs.frozen(kw_only=True)
@@ -250,6 +258,15 @@ class Neighbor:
         default=False, metadata=_key(kinds.BOOLEAN, Effect.RESET, "false")
     )
     """RFC 4456 6."""
+    cluster_id: str | None = attrs.field(
+        default=None, metadata=_key(kinds.IDENTIFIER, Effect.RESET, "cluster_id of [router]")
+    )
+    """Cluster that a client belongs to (RFC 4456 7); see `cluster`."""
+    client_to_client: bool = attrs.field(
+        default=True, metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "true")
+    )
+    """Whether a client gets the routes of other clients of its cluster; those of other clusters
+    it gets in any case."""
     next_hop_self: bool = attrs.field(
         default=False,
         metadata=_key(
@@ -285,14 +302,27 @@ class Neighbor:
         metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "true except for route-server clients"),
     )
     """Whether NO_EXPORT and NO_ADVERTISE (RFC 1997) bind us, or are passed on for others."""
-    add_path: AddPath = attrs.field(
-        default=AddPath.OFF, metadata=_key(kinds.choice(AddPath), Effect.RESET, '"off"')
+    add_path: AddPath | ByFamily[AddPath] = attrs.field(
+        default=AddPath.OFF,
+        metadata=_key(kinds.by_family(kinds.choice(AddPath), AddPath.OFF), Effect.RESET, '"off"'),
     )
     """Directions in which several paths of a prefix may go (RFC 7911)."""
-    add_path_limit: int = attrs.field(
-        default=0, metadata=_key(kinds.integer(0, 16), Effect.RESET, "0")
+    add_path_send: AddPathSend | ByFamily[AddPathSend] = attrs.field(
+        default=AddPathSend.ALL,
+        metadata=_key(
+            kinds.by_family(kinds.choice(AddPathSend), AddPathSend.ALL), Effect.REEVALUATE, '"all"'
+        ),
     )
-    """Best paths of a prefix that are sent; 0 sends all that the neighbor may have."""
+    add_path_limit: int | ByFamily[int] = attrs.field(
+        default=0,
+        metadata=_key(kinds.by_family(kinds.integer(0, 65535), 0), Effect.REEVALUATE, "0"),
+    )
+    """Paths of a prefix that are sent, the best of those that `add_path_send` chooses; 0 for any
+    number."""
+    add_path_receive_limit: int | ByFamily[int] = attrs.field(
+        default=0, metadata=_key(kinds.by_family(kinds.integer(0, 1024), 0), Effect.RESET, "0")
+    )
+    """Paths of a prefix that are taken in, and asked for by PATHS-LIMIT; 0 takes in 1,024."""
     extended_messages: bool = attrs.field(
         default=True, metadata=_key(kinds.BOOLEAN, Effect.NEXT_SESSION, "true")
     )
@@ -344,6 +374,11 @@ class Neighbor:
     def internal(self) -> bool:
         """Whether the session is iBGP; False while a range leaves it open."""
         return self.asns == (self.router.asn,)
+
+    @property
+    def cluster(self) -> str:
+        """The cluster that a client of the reflector belongs to."""
+        return self.cluster_id or self.router.cluster_id
 
     @property
     def ttl(self) -> int:

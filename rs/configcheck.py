@@ -110,6 +110,12 @@ def _identity_conflicts(values: Values, router: Router) -> Iterator[Conflict]:
                 ("route_reflector_client",),
                 f"clients are internal; want asn = {router.asn}, as in [router]",
             )
+    if not values.get("route_reflector_client"):
+        for key in ("cluster_id", "client_to_client"):
+            if key in values:
+                yield Conflict(
+                    (key,), "is for clients of a reflector; want route_reflector_client = true"
+                )
     if values.get("route_server_client"):
         if router.role is not Role.ROUTE_SERVER:
             yield Conflict(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
@@ -22,6 +22,8 @@ from rs.iana import AS_TRANS, Family
 if TYPE_CHECKING:
     from collections.abc import Callable
     from enum import StrEnum
+
+T = TypeVar("T")
 
 MAX_ASN = 0xFFFF_FFFF
 MAX_PASSWORD_LEN = 80
@@ -168,6 +170,46 @@ def list_of(item: Kind, *, empty: bool = False) -> Kind:
         if faults:
             raise BadValue(*faults)
         return tuple(found)
+
+    return Kind(wants, parse)
+
+
+@attrs.frozen
+class ByFamily(Generic[T]):
+    """A value for each family, where they differ."""
+
+    values: tuple[T, ...]
+    """In the order of Family."""
+
+
+def in_family(value: T | ByFamily[T], family: Family) -> T:
+    """Return what a value that may differ by family is for one."""
+    return value.values[family] if isinstance(value, ByFamily) else value
+
+
+def by_family(item: Kind, default: object) -> Kind:
+    """Return the kind of a value, or of a table by family where others have `default`."""
+    wants = f"{item.wants}; or a table of these by family"
+
+    def parse(value: object) -> Any:
+        if not isinstance(value, dict):
+            return item.parse(value)
+        found: dict[Family, Any] = dict.fromkeys(Family, default)
+        faults: list[tuple[tuple[int | str, ...], str]] = []
+        for name, one in value.items():
+            try:
+                family = _family(name)
+            except BadValue as bad:
+                faults += [((name,), words) for _, words in bad.faults]
+                continue
+            try:
+                found[family] = item.parse(one)
+            except BadValue as bad:
+                faults += [((name, *path), words) for path, words in bad.faults]
+        if faults:
+            raise BadValue(*faults)
+        values = tuple(found[family] for family in Family)
+        return ByFamily(values) if len(set(values)) > 1 else values[0]
 
     return Kind(wants, parse)
 

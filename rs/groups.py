@@ -35,10 +35,16 @@ class ViewKey:
     """NO_EXPORT and NO_ADVERTISE bind us (RFC 1997)."""
     addpath: bool = False
     """Several paths of a prefix, with identifiers (RFC 7911)."""
+    choice: int = 0
+    """Which ones: a `PathChoice`."""
     max_paths: int = 0
     """Of these at most so many; 0 = all."""
     role: int = 0
     """What we are to the peer (RFC 9234), 0 for no role; see `role_of`."""
+    cluster_id: int = 0
+    """Cluster of the clients of a reflector; 0 = the router's own."""
+    client_to_client: bool = True
+    """They get the routes of other clients of their cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +138,15 @@ class Groups:
         return self._views[self._keys[member][0]]
 
     def _make_view(self, key: ViewKey) -> View:
-        speaker = (self._local_asn, self._cluster_id)
+        cluster_id = key.cluster_id or self._cluster_id
+        speaker = (self._local_asn, cluster_id)
         content = (*speaker, key.kind, key.next_hop, key.honor_well_known, key.role)
         number = self._numbers.setdefault(content, len(self._numbers) + 1)
         program = Program(
             number,
             key.kind,
             self._local_asn,
-            self._cluster_id,
+            cluster_id,
             key.next_hop,
             honor_well_known=key.honor_well_known,
             role=key.role,
@@ -150,7 +157,9 @@ class Groups:
                 key.family,
                 self._exporter.rewriter,
                 program,
+                client_to_client=key.client_to_client,
                 addpath=key.addpath,
+                choice=key.choice,
                 max_paths=key.max_paths,
             )
         )

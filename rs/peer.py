@@ -9,7 +9,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol, cast
 
-from rs.config import AddPath
+from rs.config import AddPath, AddPathSend
+from rs.configvalues import in_family
 from rs.fsm import State
 from rs.iana import AddPathMode, Family, MessageType
 from rs.messages import RouteRefresh, encode_route_refresh
@@ -55,6 +56,20 @@ class PeerKind(IntEnum):
     RR_CLIENT = 3
 
 
+class PathChoice(IntEnum):
+    """Which paths are sent with ADD-PATH; the numbers are those of the fast path (PATHS_*)."""
+
+    ALL = 0
+    BEST_PER_AS = 1
+    EQUAL = 2
+
+
+def choice_of(neighbor: Neighbor, family: Family) -> PathChoice:
+    """Return which paths of a prefix a neighbor is sent where it takes several."""
+    chosen: AddPathSend = in_family(neighbor.add_path_send, family)
+    return PathChoice[chosen.name]
+
+
 def kind_of(neighbor: Neighbor) -> PeerKind:
     """Return how a neighbor is spoken to."""
     if neighbor.internal:
@@ -87,10 +102,8 @@ def end_of_rib(family: Family) -> bytes:
 def session_config(neighbor: Neighbor) -> SessionConfig:
     """Return what the session needs of a neighbor's configuration."""
     router = neighbor.router
-    addpath = {}
-    if neighbor.add_path is not AddPath.OFF:
-        mode = AddPathMode[neighbor.add_path.name]
-        addpath = dict.fromkeys(neighbor.families, mode)
+    wanted = {f: in_family(neighbor.add_path, f) for f in neighbor.families}
+    limits = {f: in_family(neighbor.add_path_receive_limit, f) for f in neighbor.families}
     host, _, domain = (router.hostname or "").partition(".")
     return SessionConfig(
         local_asn=router.asn,
@@ -100,7 +113,8 @@ def session_config(neighbor: Neighbor) -> SessionConfig:
         hold_time=neighbor.hold_time,
         passive=neighbor.passive,
         connect_retry=float(neighbor.connect_retry),
-        addpath=addpath,
+        addpath={f: AddPathMode[w.name] for f, w in wanted.items() if w is not AddPath.OFF},
+        paths_limit={f: limit for f, limit in limits.items() if limit},
         extended_message=neighbor.extended_messages,
         extended_next_hop=neighbor.extended_next_hop,
         route_refresh=neighbor.route_refresh,

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 
 IN_PLACE = {"first_as_check", "as_set", "allow_own_as"}
 """Keys of neighbors that change what import checks."""
-SENT = {"next_hop_self", "honor_well_known"}
+SENT = {
+    "next_hop_self",
+    "honor_well_known",
+    "client_to_client",
+    "add_path_send",
+    "add_path_limit",
+}
 """Keys of neighbors that change what is sent."""
 
 

@@ -22,11 +22,20 @@ from rs._fastpath.rib import Rib
 from rs._fastpath.roa import AspaTable, RoaTable
 from rs._fastpath.sets import MemberSets
 from rs.config import AsSetRule, MedRule
+from rs.configvalues import in_family
 from rs.groups import GroupKey, Groups, ViewKey
 from rs.iana import CeaseSubcode, Family, RefreshSubtype
 from rs.irr import Sets, load_sets
 from rs.limits import check_limits, restart_limited
-from rs.peer import Peer, PeerKind, end_of_rib, kind_of, refresh_marker, role_of
+from rs.peer import (
+    Peer,
+    PeerKind,
+    choice_of,
+    end_of_rib,
+    kind_of,
+    refresh_marker,
+    role_of,
+)
 from rs.policy import Policy, set_limits
 from rs.prefixset import NeighborIndex, NextHopMetrics
 from rs.scheduler import LoopStats, Scheduler
@@ -140,6 +149,7 @@ class Router:
         """Neighbors have come or gone, and attribute sets do not know of it yet."""
         self._membership_runs = False
         self._own_addresses: set[str] = set()
+        self._clusters = {cluster_id}
         self.on_wake: Callable[[], None] = lambda: None
         """Called when there is new work for the scheduler; the transport sets it."""
         self.on_commands: Callable[[Peer], None] = lambda _: None
@@ -214,19 +224,21 @@ class Router:
                 reject_as_set=neighbor.as_set is AsSetRule.REJECT,
                 allow_own_as=neighbor.allow_own_as,
             )
-            self.rib.set_role(peer.slot, role_of(neighbor))
-            self._set_filter(peer)
-            return
-        self.rib.add_peer(
-            peer.slot,
-            neighbor.asn or 0,
-            peer.address,
-            kind_of(neighbor),
-            first_as=neighbor.first_as_check,
-            reject_as_set=neighbor.as_set is AsSetRule.REJECT,
-            allow_own_as=neighbor.allow_own_as,
-        )
+        else:
+            self.rib.add_peer(
+                peer.slot,
+                neighbor.asn or 0,
+                peer.address,
+                kind_of(neighbor),
+                first_as=neighbor.first_as_check,
+                reject_as_set=neighbor.as_set is AsSetRule.REJECT,
+                allow_own_as=neighbor.allow_own_as,
+            )
         self.rib.set_role(peer.slot, role_of(neighbor))
+        self.rib.set_cluster(peer.slot, _number(neighbor.cluster))
+        for family in Family:
+            limit = in_family(neighbor.add_path_receive_limit, family)
+            self.rib.set_path_limit(peer.slot, family, limit)
         self._set_filter(peer)
 
     def _set_filter(self, peer: Peer) -> None:
@@ -235,7 +247,10 @@ class Router:
         set_limits(self.rib, peer.slot, peer.neighbor.filters)
 
     def _update_directory(self) -> bool:
-        """Tell the compiler of communities who is there; return whether our addresses changed."""
+        """Tell the compiler of communities who is there, and which addresses and clusters are ours.
+
+        Return whether these changed: next hops and loops are then to be judged again.
+        """
         slots: dict[int, list[int]] = {}
         for peer in self.peers.values():
             if peer.dynamic and not peer.ups:
@@ -249,8 +264,11 @@ class Router:
         }
         own |= {p.neighbor.local_address for p in self.peers.values() if p.neighbor.local_address}
         self.control.set_peers(slots, sorted(own))
-        changed = own != self._own_addresses
-        self._own_addresses = own
+        clusters = {_number(self.config.router.cluster_id)}
+        clusters |= {_number(n.cluster) for n in self.config.neighbors if n.route_reflector_client}
+        self.control.set_clusters(sorted(clusters))
+        changed = own != self._own_addresses or clusters != self._clusters
+        self._own_addresses, self._clusters = own, clusters
         return changed
 
     def forget(self, peer: Peer) -> None:
@@ -373,14 +391,20 @@ class Router:
         self, neighbor: Neighbor, conn: Conn, agreed: Negotiated, family: Family
     ) -> ViewKey:
         addpath = family in agreed.addpath_send
+        limits = (in_family(neighbor.add_path_limit, family), agreed.paths_limit.get(family, 0))
+        kind = kind_of(neighbor)
+        client = kind is PeerKind.RR_CLIENT
         return ViewKey(
             family=family,
-            kind=kind_of(neighbor),
+            kind=kind,
             next_hop=self._own_next_hop(neighbor, conn, family),
             honor_well_known=neighbor.honor_well_known,
             addpath=addpath,
-            max_paths=neighbor.add_path_limit if addpath else 0,
+            choice=choice_of(neighbor, family) if addpath else 0,
+            max_paths=min(filter(None, limits), default=0) if addpath else 0,
             role=role_of(neighbor),
+            cluster_id=_number(neighbor.cluster) if client else 0,
+            client_to_client=neighbor.client_to_client or not client,
         )
 
     def _own_next_hop(self, neighbor: Neighbor, conn: Conn, family: Family) -> str | None:
@@ -480,7 +504,7 @@ class Router:
                 changed = changed or some
                 yield True
             if moved:
-                # A next hop of ours cannot be used, one that was ours can.
+                # A next hop or cluster of ours cannot be used, one that was ours can.
                 yield from self._recheck_slots(sorted(self.peers))
             if changed:
                 yield from self._reevaluate()

@@ -58,6 +58,8 @@ class SessionConfig:
     delay_open: float = 0.0
     """DelayOpenTime of RFC 4271 8.1.1; 0 = DelayOpen is off."""
     addpath: Mapping[Family, AddPathMode] = field(default_factory=dict)
+    paths_limit: Mapping[Family, int] = field(default_factory=dict)
+    """Paths of a prefix that we take at most, where we receive several."""
     extended_message: bool = True
     extended_next_hop: bool = False
     route_refresh: bool = True
@@ -85,6 +87,7 @@ class SessionConfig:
             extended_message=self.extended_message,
             extended_next_hop=self.extended_next_hop,
             addpath=self.addpath,
+            paths_limit=self.paths_limit,
             hostname=self.hostname,
             domain=self.domain,
             role=self.role,

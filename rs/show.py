@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from rs._fastpath.export import View
+    from rs.config import Neighbor as ConfiguredNeighbor
     from rs.peer import Peer
     from rs.router import Router
     from rs.show_types import (
@@ -203,6 +204,11 @@ def status(router: Router, now: float, rss: int) -> Status:
     }
 
 
+def client_cluster(neighbor: ConfiguredNeighbor) -> str | None:
+    """Return the cluster of a client of the reflector, None for others."""
+    return neighbor.cluster if neighbor.route_reflector_client else None
+
+
 def neighbor(router: Router, peer: Peer, now: float, *, faults: bool = False) -> Neighbor:
     """Return one neighbor; with `faults` also its last malformed UPDATEs."""
     session, ingest, agreed = peer.session, peer.ingest, peer.session.negotiated
@@ -217,6 +223,7 @@ def neighbor(router: Router, peer: Peer, now: float, *, faults: bool = False) ->
         "asn": peer.asn,
         "description": peer.description,
         "type": _TYPES[kind_of(peer.neighbor)],
+        "cluster_id": client_cluster(peer.neighbor),
         "dynamic": peer.dynamic,
         "local_role": peer.neighbor.local_role.value,
         "enabled": session.enabled,
@@ -260,6 +267,7 @@ def _neighbor_family(router: Router, peer: Peer, family: Family) -> NeighborFami
         "received": received,
         "accepted": accepted,
         "rejected": rejected,
+        "refused": router.rib.refused_paths(peer.slot, family),
         "advertised": view.adj.advertised(peer.slot) if view is not None else 0,
         "end_of_rib": peer.established and bool(eor[family]),
         "sending": _MEMBER_STATES[member.state] if member is not None else "down",  # type: ignore[typeddict-item]
@@ -280,6 +288,7 @@ def _negotiated(agreed: Any) -> Negotiated | None:
         "enhanced_route_refresh": agreed.enhanced_route_refresh,
         "addpath_receive": [family.label for family in sorted(agreed.addpath_receive)],
         "addpath_send": [family.label for family in sorted(agreed.addpath_send)],
+        "paths_limit": {family.label: n for family, n in sorted(agreed.paths_limit.items())},
         "extended_next_hop": [family.label for family in sorted(agreed.extended_next_hop)],
         "role": "" if agreed.peer_role is None else label(agreed.peer_role),
         "hostname": ".".join(filter(None, (agreed.peer_hostname, agreed.peer_domain))),

@@ -269,10 +269,12 @@ def _print_neighbor(found: Neighbor) -> None:
             if agreed[name]:
                 words = ", ".join(agreed[name])
                 features.append(f"{name.replace('_', ' ')} ({words})")
+        features += [f"at most {n} paths of {name}" for name, n in agreed["paths_limit"].items()]
     print_pairs(
         [
             ("neighbor", f"{found['address']}, AS{found['asn']}, {found['type']}"),
             ("description", found["description"]),
+            ("cluster", found["cluster_id"]),
             ("state", _state_text(found)),
             ("router id", found["router_id"]),
             ("role", _role_text(found)),
@@ -298,6 +300,14 @@ def _print_neighbor(found: Neighbor) -> None:
                 else "",
             ),
             ("rejected", ", ".join(f"{n} {reason}" for reason, n in found["rejects"].items())),
+            (
+                "not taken in",
+                ", ".join(
+                    f"{one['refused']} paths of {name} beyond the limit for one prefix"
+                    for name, one in found["families"].items()
+                    if one["refused"]
+                ),
+            ),
         ]
     )
     click.echo()

@@ -95,6 +95,7 @@ class NeighborFamily(TypedDict):
     received: Annotated[int, "paths in the Adj-RIB-In, rejected ones included"]
     accepted: int
     rejected: int
+    refused: Annotated[int, "paths not taken in, beyond what it may have for one prefix (RFC 7911)"]
     advertised: Annotated[int, "prefixes that it has or is being sent; paths with ADD-PATH"]
     end_of_rib: Annotated[bool, "the neighbor has sent its End-of-RIB (RFC 4724)"]
     sending: Annotated[MemberState, "walk: the whole table; resync: fell behind; live: changes"]
@@ -140,6 +141,7 @@ class Negotiated(TypedDict):
     enhanced_route_refresh: bool
     addpath_receive: Annotated[list[str], "families"]
     addpath_send: Annotated[list[str], "families"]
+    paths_limit: Annotated[dict[str, int], "paths of a prefix that it takes, by family"]
     extended_next_hop: Annotated[list[str], "families"]
     role: Annotated[str, "what the neighbor says it is to us (RFC 9234); may be empty"]
     hostname: Annotated[str, "from the neighbor's FQDN capability"]
@@ -161,6 +163,7 @@ class Neighbor(TypedDict):
     asn: Annotated[int, "0 while a range leaves it open"]
     description: str
     type: NeighborType
+    cluster_id: Annotated[str | None, "of a reflector's client (RFC 4456 7)"]
     dynamic: Annotated[bool, "come from a range"]
     local_role: Annotated[str, "what we are to it (RFC 9234); none for no role"]
     enabled: bool

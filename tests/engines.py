@@ -115,7 +115,10 @@ class Engine:
         max_len: int = MAX_MESSAGE_LEN,
         ext_next_hop: bool = False,
         addpath: bool = False,
+        choice: int = 0,
         max_paths: int = 0,
+        cluster_id: int = 0,
+        client_to_client: bool = True,
     ) -> Any:
         view = ViewKey(
             family=family,
@@ -123,7 +126,10 @@ class Engine:
             next_hop=next_hop,
             honor_well_known=honor,
             addpath=addpath,
+            choice=choice,
             max_paths=max_paths,
+            cluster_id=cluster_id,
+            client_to_client=client_to_client,
         )
         return self.groups.join(slot, view, GroupKey(as4, max_len, ext_next_hop))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rs._fastpath.outbox import Outbox
 from rs.config import Config, IgpRoute, MedRule, Neighbor, role_defaults
 from rs.config import Router as RouterConfig
-from rs.configvalues import Endpoint
+from rs.configvalues import Endpoint, in_family
 from rs.fsm import State
 from rs.iana import (
     HEADER_LEN,
@@ -135,6 +135,8 @@ class Speaker:
     """Families in which it can receive them."""
     role: BgpRole | None = None
     """What it says that it is to the router (RFC 9234)."""
+    paths_limit: int = 0
+    """How many paths of a prefix it wants at most (PATHS-LIMIT), 0 for any number."""
     slow: bool = False
     """It reads nothing when the lab lets everybody read."""
 
@@ -189,6 +191,7 @@ class Speaker:
                 for f in self.families
                 if f in self.add_path or f in self.hears_paths
             },
+            paths_limit=dict.fromkeys(self.hears_paths, self.paths_limit),
         )
         return encode_open(config.offer().message())
 
@@ -289,7 +292,9 @@ class Oracle(ReferenceRouter):
         self.next_hops: dict[int, dict[Family, str]] = {}
         """Our own address where it replaces the next hop, by member and family."""
         self.many: dict[int, tuple[Family, ...]] = {}
-        """Families in which a member gets every path (RFC 7911)."""
+        """Families in which a member gets several paths (RFC 7911)."""
+        self.asked: dict[int, int] = {}
+        """How many paths of a prefix a member wants at most (PATHS-LIMIT), 0 for any number."""
 
     def due(self, prefix: str, ranked: Sequence[Any]) -> dict[int, list[Attrs]]:
         """What every member must have of one prefix, in order of preference."""
@@ -299,8 +304,11 @@ class Oracle(ReferenceRouter):
             neighbor = self.neighbors[member.index]
             options = self.options_for(member.index)
             if family in self.many.get(member.index, ()):
-                paths = [p for p in ranked if export.eligible(p, member, options)]
-                paths = paths[: neighbor.add_path_limit or len(paths)]
+                choice = export.Choice(in_family(neighbor.add_path_send, family).value)
+                limits = in_family(neighbor.add_path_limit, family), self.asked.get(member.index, 0)
+                limit = min(filter(None, limits), default=0)
+                decision = self.options.decision()
+                paths = export.chosen(choice, limit, member, ranked, options, decision)
             else:
                 best = export.best_for(member, ranked, options)
                 paths = [] if best is None else [best]
@@ -345,6 +353,7 @@ class SentPath:
     client: bool = False
     router_id: int = 0
     otc: int = 0
+    cluster_id: str = ""
 
 
 class Metrics(dict[str, "int | None"]):
@@ -438,6 +447,7 @@ class Lab:
                 asn=settings.asn,
                 router_id=settings.router_id,
                 cluster_id=settings.cluster_id,
+                clusters=frozenset(n.cluster for n in config.neighbors if n.route_reflector_client),
                 own_addresses=frozenset(LOCAL.values()),
                 med_always=settings.med is MedRule.ALWAYS,
                 deterministic_med=settings.deterministic_med,
@@ -515,6 +525,7 @@ class Lab:
         agreed = peer.session.negotiated
         assert agreed is not None
         self.oracle.many[peer.slot] = tuple(agreed.addpath_send)
+        self.oracle.asked[peer.slot] = speaker.paths_limit
         self.oracle.peers[peer.slot] = ReferencePeer(
             index=peer.slot,
             asn=speaker.asn,
@@ -525,6 +536,9 @@ class Lab:
             local_address=LOCAL[V4],
             families=frozenset(speaker.families) & frozenset(neighbor.families),
             role=neighbor.local_role.number,
+            cluster_id=neighbor.cluster,
+            client_to_client=neighbor.client_to_client,
+            path_limit=in_family(neighbor.add_path_receive_limit, V4),
         )
 
     def down(self, speaker: Speaker, reason: str = "closed by the peer") -> None:

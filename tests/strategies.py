@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 V4, V6 = Family.IPV4_UNICAST, Family.IPV6_UNICAST
 RS_ASN = 64500
+CLUSTERS = ("10.7.0.1", "10.7.0.2")
+"""Of reflectors' clients that have one of their own."""
 
 
 class Source:
@@ -556,7 +558,7 @@ def reflector_attrs(src: Source, peer: Peer, peers: Sequence[Peer], prefix: str)
     if src.chance(5):
         attrs["originator_id"] = "10.0.0.1"
     if src.chance(5):
-        attrs["cluster_list"] = ("10.9.9.9", "10.0.0.1")
+        attrs["cluster_list"] = ("10.9.9.9", src.pick(("10.0.0.1", *CLUSTERS)))
     return attrs
 
 

@@ -155,4 +155,6 @@ def test_references(seed, limit, addpath):
 def test_no_more_paths_than_can_be_chosen():
     engine = Engine()
     with pytest.raises(ValueError, match="paths can be chosen"):
-        engine.join(1, V4, addpath=True, max_paths=10_000)
+        engine.join(1, V4, addpath=True, max_paths=70_000)
+    with pytest.raises(ValueError, match="no such choice"):
+        engine.join(1, V4, addpath=True, choice=9)

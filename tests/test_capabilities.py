@@ -277,6 +277,35 @@ def test_addpath_directions(ours, theirs, receive, send):
     assert found.addpath_send == ({V4} if send else set())
 
 
+LIMITS = b"\x00\x01\x01\x00\x03" + b"\x00\x02\x01\x00\x00" + b"\x00\x19\x41\x00\x07"
+
+
+@pytest.mark.parametrize(("theirs", "limits"), [(1, {V4: 3}), (2, {}), (3, {V4: 3})])
+def test_limits_of_paths(theirs, limits):
+    """Only where it receives several, only families with a table, and 0 is no limit."""
+    ours = offer(addpath={V4: AddPathMode.BOTH, V6: AddPathMode.BOTH})
+    modes = b"\x00\x01\x01" + bytes([theirs]) + b"\x00\x02\x01\x03"
+    message = heard(MP4, MP6, (69, modes), (76, LIMITS))
+    assert agree(ours, message).paths_limit == limits
+    names = agree(ours, message).peer_capabilities
+    assert {"paths-limit ipv4-unicast 3", "paths-limit 25/65 7"} <= set(names)
+
+
+@pytest.mark.parametrize("value", [b"", b"\x00\x01\x01\x00", bytes(6)])
+def test_a_limit_of_paths_that_is_not_understood(value):
+    ours = offer(addpath={V4: AddPathMode.BOTH})
+    found = agree(ours, heard(MP4, (69, b"\x00\x01\x01\x03"), (76, value)))
+    assert found.paths_limit == {}
+    assert f"paths-limit not understood ({value.hex()})" in found.peer_capabilities
+
+
+def test_our_limit_of_paths_is_for_families_of_which_we_receive_several():
+    modes = {V4: AddPathMode.RECEIVE, V6: AddPathMode.SEND}
+    codes = dict(encode_capabilities(offer(addpath=modes, paths_limit={V4: 300, V6: 5})))
+    assert codes[76] == b"\x00\x01\x01\x01\x2c"
+    assert 76 not in dict(encode_capabilities(offer(paths_limit={V4: 300})))
+
+
 @pytest.mark.parametrize("code", [2, 128])
 def test_both_codes_of_route_refresh(code):
     assert agree(offer(), heard((code, b""))).route_refresh

@@ -8,6 +8,7 @@ import pytest
 
 from rs.config import (
     AddPath,
+    AddPathSend,
     Api,
     AsSetRule,
     IgpRoute,
@@ -17,7 +18,7 @@ from rs.config import (
 )
 from rs.configfile import load_config
 from rs.configkeys import Effect, keys_of
-from rs.configvalues import Endpoint
+from rs.configvalues import Endpoint, in_family
 from rs.iana import Family
 from tests.configs import INTERNAL, MEMBER, ROOT, RR, RS, SECTIONS, Folder, one
 
@@ -207,6 +208,32 @@ def test_keepalive_and_send_hold_follow_the_hold_time(load):
 def test_cluster_id_follows_the_router_id(load):
     assert load(RR + INTERNAL).router.cluster_id == "10.0.0.1"
     assert load(RR + 'cluster_id = "9.9.9.9"\n' + INTERNAL).router.cluster_id == "9.9.9.9"
+
+
+def test_clusters_of_clients(load):
+    client = INTERNAL + "route_reflector_client = true\n"
+    neighbor = one(load(RR + client))
+    assert (neighbor.cluster, neighbor.client_to_client) == ("10.0.0.1", True)
+    own = 'cluster_id = "10.7.0.1"\nclient_to_client = false\n'
+    neighbor = one(load(RR + client + own))
+    assert (neighbor.cluster, neighbor.client_to_client) == ("10.7.0.1", False)
+    # A default is for those it suits.
+    found = load(RR + "[defaults]\n" + own + client + INTERNAL.replace("10.1.0.1", "10.1.0.2"))
+    assert [n.cluster_id for n in found.neighbors] == ["10.7.0.1", None]
+
+
+def test_values_by_family(load):
+    neighbor = one(load(RS + MEMBER + 'add_path = "both"\nadd_path_limit = 3\n'))
+    assert (neighbor.add_path, neighbor.add_path_limit) == (AddPath.BOTH, 3)
+    assert neighbor.add_path_send is AddPathSend.ALL
+    lines = 'add_path = { ipv6-unicast = "both" }\nadd_path_limit.ipv4-unicast = 2\n'
+    neighbor = one(load(RS + MEMBER + lines))
+    assert in_family(neighbor.add_path, Family.IPV4_UNICAST) is AddPath.OFF
+    assert in_family(neighbor.add_path, Family.IPV6_UNICAST) is AddPath.BOTH
+    assert [in_family(neighbor.add_path_limit, f) for f in Family] == [2, 0]
+    same = '{ ipv4-unicast = "equal", ipv6-unicast = "equal" }'
+    neighbor = one(load(RS + MEMBER + f"add_path_send = {same}\n"))
+    assert neighbor.add_path_send is AddPathSend.EQUAL
 
 
 def test_choices_of_the_router(load):

@@ -48,6 +48,13 @@ def problems(tmp_path):
         ("multihop = 256", "256 does not fit; want true, false, or a TTL of 1 to 255"),
         ('as_set = "drop"', '"drop" does not fit; want "reject" or "accept"'),
         ('add_path = "all"', '"all" does not fit; want "off" or "receive" or "send" or "both"'),
+        ('add_path = { ipv6 = "send" }', '"ipv6" does not fit; want "ipv4-unicast" or "ipv6-unicast"'),
+        ("add_path_limit = { ipv6-unicast = -1 }", "-1 does not fit; want 0 to 65535"),
+        ("add_path_receive_limit = 1025", "1025 does not fit; want 0 to 1024"),
+        ('cluster_id = "10.0.0.9"', ("is for clients of a reflector; "
+         "want route_reflector_client = true")),
+        ("client_to_client = false", ("is for clients of a reflector; "
+         "want route_reflector_client = true")),
         ("allow_own_as = 11", "11 does not fit; want 0 to 10"),
         ('description = "a\\nb"', '"a\\nb" does not fit; want one line of at most 255 octets'),
         (f'description = "{"ä" * 128}"', "has 256 octets; want one line of at most 255 octets"),
@@ -75,7 +82,7 @@ def problems(tmp_path):
 )  # fmt: skip
 def test_refused_in_a_neighbor(problems, line, words):
     (problem,) = problems(f"{RS}{MEMBER}{line}\n")
-    key = re.match(r"rs\.toml: neighbors\[0\]\.(\w+)(\[\d\])? \(line [78]\): ", problem)
+    key = re.match(r"rs\.toml: neighbors\[0\]\.(\w+)(\[\d\]|\.[\w-]+)? \(line [78]\): ", problem)
     assert key is not None, problem
     assert key[1] in line
     assert problem.endswith(words)

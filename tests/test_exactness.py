@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rs.config import AddPath, LocalRole, MedRule, Role
+from rs.config import AddPath, AddPathSend, LocalRole, MedRule, Role
+from rs.configvalues import ByFamily
 from rs.iana import RefreshSubtype
 from rs.peer import refresh_marker
 from tests import strategies
@@ -45,6 +46,7 @@ SEEDS = int(os.environ.get("RS_SEEDS", "2"))
 FIRST_SEED = int(os.environ.get("RS_SEED", "1"))
 ALL = range(FIRST_SEED, FIRST_SEED + SEEDS)
 ONE = range(FIRST_SEED, FIRST_SEED + max(1, SEEDS // 2))
+SENDS = (*AddPathSend, ByFamily((AddPathSend.EQUAL, AddPathSend.BEST_PER_AS)))
 
 
 class Churn:
@@ -212,6 +214,7 @@ def members(src: Source, n: int) -> tuple[list[Speaker], list[Peer]]:
             extended_next_hop=src.chance(25),
             add_path=(V4,) if src.chance(10) else (),
             hears_paths=src.pick(((), (), (), (), BOTH, (V6,))),
+            paths_limit=src.pick((0, 0, 0, 1, 2, 5)),
         )
         for peer in peers
     ]
@@ -234,7 +237,9 @@ def test_route_server(seed, fat):
             address=s.address,
             extended_next_hop=True,
             add_path=AddPath.BOTH,
+            add_path_send=src.pick(SENDS),
             add_path_limit=src.pick((0, 0, 1, 2, 3)),
+            add_path_receive_limit=src.pick((0, 0, 1, 2)),
         )
         for s in speakers
     ]
@@ -309,9 +314,21 @@ def test_every_role(seed, options, role):
         else:
             kinds["route_reflector_client"] = peer.kind is Kind.RR_CLIENT
             kinds["next_hop_self"] = src.chance(30)
+        if peer.kind is Kind.RR_CLIENT:
+            kinds["cluster_id"] = src.pick((None, *strategies.CLUSTERS))
+            kinds["client_to_client"] = src.chance(60)
         if src.chance(30):
             kinds["first_as_check"] = False
-        neighbors.append(make_neighbor(section, peer.asn, add_path=AddPath.SEND, **kinds))
+        neighbors.append(
+            make_neighbor(
+                section,
+                peer.asn,
+                add_path=AddPath.SEND,
+                add_path_send=src.pick(SENDS),
+                add_path_limit=src.pick((0, 0, 2, 6)),
+                **kinds,
+            )
+        )
     igp = METRICS if src.chance(70) else None
     lab = Lab(make_config(section, neighbors, igp), seed=seed, log_bound=1)
     churn = Churn(src, lab, speakers, peers, marked_attrs, prefixes=60, fat=10)

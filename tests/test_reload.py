@@ -72,6 +72,7 @@ class Reloading(Lab):
             asn=settings.asn,
             router_id=settings.router_id,
             cluster_id=settings.cluster_id,
+            clusters=frozenset(n.cluster for n in config.neighbors if n.route_reflector_client),
             own_addresses=frozenset(e.host for e in settings.listen),
             allow_own_as=max((n.allow_own_as for n in neighbors), default=0),
             accept_as_sets=any(n.as_set is AsSetRule.ACCEPT for n in neighbors),

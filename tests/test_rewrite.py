@@ -21,13 +21,16 @@ KINDS = {
     PeerKind.RR_CLIENT: Kind.RR_CLIENT,
 }
 OPTIONS = ExportOptions(rs_asn=RS_ASN, cluster_id="10.0.0.1")
-CLUSTER = int.from_bytes(codec.ip4("10.0.0.1"), "big")
 
 
-def program(kind, number=1, next_hop=None, family=V4):
+def program(kind, number=1, next_hop=None, family=V4, cluster="10.0.0.1"):
     if kind is PeerKind.EBGP and next_hop is None:
         next_hop = LOCAL[family]
-    return Program(number, kind, RS_ASN, CLUSTER, next_hop)
+    return Program(number, kind, RS_ASN, number_of(cluster), next_hop)
+
+
+def number_of(identifier):
+    return int.from_bytes(codec.ip4(identifier), "big")
 
 
 def test_scrubbing_a_set_with_its_next_hop_in_the_bytes():
@@ -55,6 +58,10 @@ def test_forms_against_the_oracle(seed, source, kind):
     engine = Engine()
     engine.peer(1, kind=source)
     internal = source >= PeerKind.IBGP
+    if source is kind is PeerKind.IBGP:
+        return  # not passed on at all (RFC 4456 6)
+    from_cluster = src.pick(("10.0.0.1", "10.7.0.1"))
+    engine.rib.set_cluster(1, number_of(from_cluster))
     for _ in range(60):
         family = src.pick((V4, V6))
         attrs = strategies.make_attrs(src, family, ibgp=internal)
@@ -67,6 +74,8 @@ def test_forms_against_the_oracle(seed, source, kind):
             router_id=int.from_bytes(codec.ip4("10.1.0.1"), "big"),
             address="10.1.0.1",
             attrs=attrs,
+            client=source is PeerKind.RR_CLIENT,
+            cluster_id=from_cluster,
         )
         member = Member(2, 65002, KINDS[kind], LOCAL[V4], LOCAL[V6])
         assert plain(got) == plain(output_attrs(path, member, OPTIONS))
@@ -170,3 +179,30 @@ def test_scrubbing_is_switched():
         assert form(engine, PeerKind.RS_CLIENT, h)[1]["communities"] == want
     engine.attrs.drop(h)
     assert engine.exporter.rewriter.stats()["forms"] == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "clusters"),
+    [
+        (PeerKind.RR_CLIENT, PeerKind.RR_CLIENT, ("10.7.0.2", "10.7.0.1")),
+        (PeerKind.RR_CLIENT, PeerKind.IBGP, ("10.7.0.1",)),
+        (PeerKind.IBGP, PeerKind.RR_CLIENT, ("10.7.0.2",)),
+    ],
+)
+def test_clusters_that_a_route_passes(source, kind, clusters):
+    """RFC 4456 7 and 8, from a client of one cluster to one of another; then within one."""
+    engine = Engine()
+    engine.peer(1, kind=source)
+    engine.peer(2, kind=source)
+    engine.rib.set_cluster(1, number_of("10.7.0.1"))
+    engine.rib.set_cluster(2, number_of("10.7.0.2"))
+    h = engine.intern(cluster_list=("10.9.9.9",), originator_id="10.3.0.1", local_pref=7)
+    program_of = program(kind, cluster="10.7.0.2")
+    describe = engine.attrs.describe
+    before = describe(h)
+    out = describe(engine.exporter.rewriter.derived_form(program_of, h, 1))
+    assert out == {**before, "cluster_list": (*clusters, "10.9.9.9")}
+    out = describe(engine.exporter.rewriter.derived_form(program_of, h, 2))
+    assert out == {**before, "cluster_list": ("10.7.0.2", "10.9.9.9")}
+    engine.attrs.drop(h)
+    assert engine.attrs.stats()["sets"] == 0

@@ -125,7 +125,7 @@ def test_the_fast_path_knows_nothing_above_it() -> None:
 
 
 CIMPORTS = """
-adjout: arena paths rewrite rib sets types
+adjout: arena decide paths rewrite rib sets types
 arena:
 asnset:
 attrdict: text types
@@ -135,7 +135,7 @@ control: attrs sets types wire
 decide: paths types
 decode: attrs text types validate wire
 encode: attrs log trie types wire
-export: adjout buckets group paths rewrite rib
+export: adjout buckets group paths rewrite rib sets
 filter: asnset attrs pfxset roa types wire
 group: adjout buckets decode encode log rib sets types wire
 hashing:

@@ -9,7 +9,11 @@ from rs._fastpath.rib cimport Rib, Table
 cdef enum:
     ALL_FILLED = 0xFFFFFFFF     # AdjOut.filled after the first walk
     LIST_TAG = 0x80000000       # entry_t.attrs_h: a list; the rest is its handle, set_h its length
-    MAX_PATHS = 16              # highest limit on the paths of a prefix sent to one member
+    MAX_PATHS = 65535           # highest limit on the paths of a prefix sent to one member
+
+    PATHS_ALL = 0               # with ADD-PATH: every path that a member may have
+    PATHS_PER_AS = 1            # the first of each neighboring AS
+    PATHS_EQUAL = 2             # the best, and what is as good up to the distance of the next hop
 
 # Members of set_h have the prefix with attributes attrs_h. 8 B. Both references are owned.
 cdef struct entry_t:
@@ -24,11 +28,13 @@ cdef class AdjOut:
     cdef Rewriter rewriter
     cdef readonly Program program
     cdef bint next_best             # RFC 7947 2.3: who may not have the best path gets the next
-    cdef public bint client_to_client   # RFC 4456: routes of a client go to other clients
+    cdef public bint client_to_client   # RFC 4456: routes of a client go to others of its cluster
     cdef entry_t *entries           # by prefix handle
     cdef uint32_t cap
     cdef readonly bint addpath      # RFC 7911: a member may have several paths of a prefix
+    cdef readonly uint32_t choice       # PATHS_*: which paths of a prefix a member is due
     cdef readonly uint32_t max_paths    # of these at most so many, 0 = all
+    cdef uint32_t n_slices          # bits that max_paths takes
     cdef blob_t lists               # entry_t[n] of prefixes with several; with addpath also ids
     cdef uint32_t *set_count        # prefixes and entries by member set, for counting by member
     cdef uint32_t set_cap
@@ -39,7 +45,8 @@ cdef class AdjOut:
     cdef uint32_t *fresh_ids        # path identifiers beside `fresh`, used with addpath
     cdef uint32_t fresh_cap
     cdef uint64_t remaining[1024]   # scratch
-    cdef uint64_t *have             # scratch: members with at least 1, 2, ... max_paths paths
+    # Scratch: how many paths a member has so far, a bitmap for each binary digit; then who is full.
+    cdef uint64_t *have
 
     cdef int evaluate(self, uint32_t h) except -1
     cdef int store(self, uint32_t h) except -1
@@ -48,6 +55,9 @@ cdef class AdjOut:
     cdef entry_t *get(self, uint32_t h, uint32_t *n) noexcept nogil
     cdef int _fresh(self, uint32_t attrs_h, uint32_t set_h, uint32_t path_id) except -1
     cdef int _evaluate_all(self, uint32_t h) except -1
+    cdef uint32_t _first_as(self, uint32_t path_h) noexcept nogil
+    cdef bint _equal(self, uint32_t path_h, uint32_t other_h) noexcept nogil
+    cdef void _count_paths(self, const uint64_t *give) noexcept nogil
     cdef int _count(self, uint32_t set_h, int by) except -1
     cdef bint _allowed(self, uint32_t slot, uint32_t attrs_h) noexcept nogil
 

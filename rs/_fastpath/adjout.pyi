@@ -18,16 +18,20 @@ class AdjOut:
         client_to_client: bool = True,
         addpath: bool = False,
         max_paths: int = 0,
+        choice: int = 0,
     ) -> Self: ...
     @property
     def table(self) -> Table: ...
     @property
     def program(self) -> Program: ...
     client_to_client: bool
-    """RFC 4456: routes of a client go to other clients."""
+    """RFC 4456: a client gets the routes of other clients of its cluster."""
     @property
     def addpath(self) -> bool:
         """RFC 7911: a member may have several paths of a prefix."""
+    @property
+    def choice(self) -> int:
+        """Which ones: a `PathChoice`."""
     @property
     def max_paths(self) -> int:
         """Of these at most so many, 0 = all."""

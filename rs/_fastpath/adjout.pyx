@@ -6,8 +6,10 @@ path takes from the members that remain those it may reach (RFC 7947 2.3.2). Spl
 exclusion, and the next best path for whom the best is not (path hiding) are all this walk. Plain
 BGP and reflectors send the best path or nothing (RFC 4271 9.1.3, RFC 4456 6).
 
-With ADD-PATH (RFC 7911) every eligible path is due, up to a limit, each under an identifier that
-is its path's handle: stable as long as the path is there, and unique without being stored.
+With ADD-PATH (RFC 7911) a member is due every path it may have, or the first of each neighboring
+AS, or those as good as its best; of these the first ones, up to a limit. Each goes under an
+identifier that is its path's handle: stable as long as the path is there, and unique without being
+stored.
 
 Memory: 8 B a prefix; a prefix with several entries keeps them in a list, 8 B each, 12 B with
 ADD-PATH.
@@ -19,6 +21,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from rs._fastpath.arena cimport blob_alloc, blob_at, blob_free_all, blob_init, blob_release
+from rs._fastpath.decide cimport DECIDED_OLDEST, candidate_t, compare
 from rs._fastpath.rewrite cimport (
     PROG_EBGP,
     PROG_IBGP,
@@ -38,7 +41,7 @@ from rs._fastpath.paths cimport (
     path_t,
 )
 from rs._fastpath.rib cimport Rib
-from rs._fastpath.sets cimport SET_ALL, SET_NONE
+from rs._fastpath.sets cimport SET_ALL, SET_NONE, and_not
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport AS_COMPILED, AS_HAS_OTC, WK_NO_ADVERTISE, WK_NO_EXPORT
 
@@ -52,12 +55,18 @@ cdef enum:
 @cython.no_gc_clear  # __dealloc__ gives references back to the RIB
 cdef class AdjOut:
     def __cinit__(self, Rib rib, uint32_t family, Rewriter rewriter, Program program,
-                  bint client_to_client=True, bint addpath=False, uint32_t max_paths=0):
+                  bint client_to_client=True, bint addpath=False, uint32_t max_paths=0,
+                  uint32_t choice=PATHS_ALL):
         if max_paths > MAX_PATHS:
             raise ValueError(f"at most {MAX_PATHS} paths can be chosen; 0 sends all")
+        if choice > PATHS_EQUAL:
+            raise ValueError(f"no such choice of paths: {choice}")
         self.addpath = addpath
         self.max_paths = max_paths
-        self.have = <uint64_t *>malloc((max_paths + 1) * 1024 * 8)
+        self.choice = choice
+        while max_paths >> self.n_slices:
+            self.n_slices += 1
+        self.have = <uint64_t *>malloc(<uint64_t>(self.n_slices + 1) * 1024 * 8)
         self.fresh_ids = <uint32_t *>malloc(16 * 4)
         if self.have == NULL or self.fresh_ids == NULL:
             raise MemoryError
@@ -157,7 +166,8 @@ cdef class AdjOut:
                 return False
         if kind == PROG_IBGP and from_kind == PEER_IBGP:
             return False
-        if kind == PROG_RR and from_kind == PEER_RR_CLIENT and not self.client_to_client:
+        if (kind == PROG_RR and from_kind == PEER_RR_CLIENT and not self.client_to_client
+                and self.rib.peers[slot].cluster_id == self.program.cluster_id):
             return False
         if self.program.honor_well_known:
             wk = self.rib.attrs.at(attrs_h).well_known
@@ -225,16 +235,17 @@ cdef class AdjOut:
         return 0
 
     cdef int _evaluate_all(self, uint32_t h) except -1:
-        """evaluate() with ADD-PATH: each path to all it may reach, up to max_paths a member."""
+        """evaluate() with ADD-PATH: each path to all it may reach and who are due it."""
         cdef uint32_t words = self.rib.sets.words
-        cdef uint32_t limit = self.max_paths
         cdef uint32_t p_h = self.table.dests[h].paths_h
-        cdef uint32_t path_h, base, set_h, i, k
+        cdef uint32_t path_h, base, set_h, i, first_as
+        cdef bint any_path = self.choice == PATHS_ALL and self.max_paths == 0
         cdef path_t *p
-        cdef uint64_t *bits
+        cdef uint64_t *full = self.have + <uint64_t>self.n_slices * words
         cdef uint64_t any_left
         cdef uint64_t give[1024]
-        memset(self.have, 0, <uint64_t>limit * words * 8)
+        if not any_path:
+            memset(self.have, 0, <uint64_t>(self.n_slices + 1) * words * 8)
         while p_h and self.n_fresh < LIST_MAX:
             path_h = p_h
             p = self.table.path(path_h)
@@ -246,28 +257,69 @@ cdef class AdjOut:
             if not self._allowed(p.peer, p.attrs_h):
                 continue
             base = self.rib.attrs.at(p.attrs_h).set_h if self.next_best else SET_ALL
-            if limit == 0:
+            if any_path:
                 set_h = self.rib.sets.minus(base, p.peer)
                 if set_h == SET_NONE:
                     continue
             else:
-                bits = self.rib.sets.bits(base)
-                memcpy(give, bits, words * 8)
+                memcpy(give, self.rib.sets.bits(base), words * 8)
                 give[p.peer >> 6] &= ~(<uint64_t>1 << (p.peer & 63))
+                and_not(give, full, words)
+                # Not to those who have one that leaves no room for it.
+                first_as = self.rib.attrs.at(p.attrs_h).first_as
+                for i in range(self.n_fresh if self.choice else 0):
+                    if (self._first_as(self.fresh_ids[i]) == first_as
+                            if self.choice == PATHS_PER_AS
+                            else not self._equal(self.fresh_ids[i], path_h)):
+                        and_not(give, self.rib.sets.bits(self.fresh[i].set_h), words)
                 any_left = 0
                 for i in range(words):
-                    give[i] &= ~self.have[(limit - 1) * words + i]
                     any_left |= give[i]
                 if any_left == 0:
                     continue
-                for k in range(limit - 1, 0, -1):
-                    for i in range(words):
-                        self.have[k * words + i] |= self.have[(k - 1) * words + i] & give[i]
-                for i in range(words):
-                    self.have[i] |= give[i]
+                if self.max_paths:
+                    self._count_paths(give)
                 set_h = self.rib.sets.intern(give)
             self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer), set_h, path_h)
         return 0
+
+    cdef uint32_t _first_as(self, uint32_t path_h) noexcept nogil:
+        """The neighboring AS of a path, 0 for one of our own (RFC 4271 9.1.2.2 c)."""
+        return self.rib.attrs.at(self.table.path(path_h).attrs_h).first_as
+
+    cdef bint _equal(self, uint32_t path_h, uint32_t other_h) noexcept nogil:
+        """Whether only age, identifiers and addresses tell two paths apart (9.1.2.2 up to e)."""
+        cdef candidate_t both[2]
+        cdef candidate_t *c
+        cdef uint32_t i
+        cdef int step
+        for i in range(2):
+            c = &both[i]
+            c.path = self.table.path(other_h if i else path_h)
+            c.attrs = self.rib.attrs.at(c.path.attrs_h)
+            c.peer = &self.rib.peers[c.path.peer]
+            c.metric = self.rib.attrs.hop(c.path.attrs_h).metric
+        step = compare(&both[0], &both[1], &self.rib.options)
+        return step >= DECIDED_OLDEST or -step >= DECIDED_OLDEST
+
+    cdef void _count_paths(self, const uint64_t *give) noexcept nogil:
+        """Count one more path for these members; who has max_paths now is full."""
+        cdef uint32_t words = self.rib.sets.words
+        cdef uint32_t i, k
+        cdef uint64_t carry, both, equal
+        cdef uint64_t *digit
+        for i in range(words):
+            carry = give[i]
+            if carry == 0:
+                continue
+            equal = carry
+            for k in range(self.n_slices):
+                digit = self.have + <uint64_t>k * words + i
+                both = digit[0] & carry
+                digit[0] ^= carry
+                carry = both
+                equal &= digit[0] if (self.max_paths >> k) & 1 else ~digit[0]
+            self.have[<uint64_t>self.n_slices * words + i] |= equal
 
     cdef int _count(self, uint32_t set_h, int by) except -1:
         cdef uint32_t *p

@@ -26,7 +26,8 @@ cdef class Control:
     cdef uint64_t *allow
     cdef readonly uint32_t local_asn
     cdef uint32_t router_id
-    cdef uint32_t cluster_id
+    cdef uint32_t *clusters         # ids of our clusters, host order
+    cdef uint32_t n_clusters
     cdef public bint communities    # act on the exclusion communities
     cdef public bint as_loop        # members whose AS is in AS_PATH are not reached
     cdef uint8_t *own               # addresses of this router, 16 octets each, IPv4 left-aligned

@@ -28,6 +28,11 @@ class Control:
     """Members whose AS is in AS_PATH are not reached."""
     def use_identity(self, local_asn: int, router_id: int, cluster_id: int) -> None:
         """Be another speaker. Sets must be recompiled."""
+    def set_clusters(self, ids: list[int]) -> None:
+        """Be the reflector of these clusters, so that one of them in CLUSTER_LIST is a loop.
+
+        RFC 4456 8. Sets must be recompiled.
+        """
     def set_peers(
         self, slots_by_asn: dict[int, list[int]], own_addresses: Iterable[str] = ()
     ) -> None:

@@ -2,8 +2,8 @@
 
 In: an attribute set and the AS numbers of the peers. Out, kept in the set: the member set that its
 communities and AS_PATH leave (set_h), how often our own AS is in its path, and whether its
-ORIGINATOR_ID, CLUSTER_LIST or next hop are our own. RFC 7947 2.3.2 (control by communities),
-RFC 4271 9.1.2 (AS loop), 5.1.3 (next hop), RFC 4456 8 (reflection loops).
+ORIGINATOR_ID, a cluster of its CLUSTER_LIST or its next hop are our own. RFC 7947 2.3.2 (control by
+communities), RFC 4271 9.1.2 (AS loop), 5.1.3 (next hop), RFC 4456 8 (reflection loops).
 
 The exclusion communities, for a route server with AS number rs and a member with AS number m:
 
@@ -60,7 +60,7 @@ cdef class Control:
         self.sets = sets
         self.local_asn = local_asn
         self.router_id = router_id
-        self.cluster_id = cluster_id
+        self.set_clusters([cluster_id])
         self.communities = communities
         self.as_loop = as_loop
         self.asns_cap = 256
@@ -79,12 +79,27 @@ cdef class Control:
         free(self.deny)
         free(self.allow)
         free(self.own)
+        free(self.clusters)
 
     def use_identity(self, uint32_t local_asn, uint32_t router_id, uint32_t cluster_id):
         """Be another speaker. Sets must be recompiled."""
         self.local_asn = local_asn
         self.router_id = router_id
-        self.cluster_id = cluster_id
+        self.set_clusters([cluster_id])
+
+    def set_clusters(self, list ids):
+        """Be the reflector of these clusters, so that one of them in CLUSTER_LIST is a loop.
+
+        RFC 4456 8. Sets must be recompiled.
+        """
+        cdef uint32_t *p = <uint32_t *>malloc((len(ids) + 1) * 4)
+        if p == NULL:
+            raise MemoryError
+        for i, number in enumerate(ids):
+            p[i] = number
+        free(self.clusters)
+        self.clusters = p
+        self.n_clusters = len(ids)
 
     # --- who is there ----------------------------------------------------------------------------
 
@@ -250,8 +265,10 @@ cdef class Control:
                         or_bits(self.allow, row, self.row_words)
             elif a.type == ATTR_CLUSTER_LIST:
                 for i in range(0, a.len, 4):
-                    if load32(v + i) == self.cluster_id:
-                        flags |= AS_OWN_CLUSTER
+                    target = load32(v + i)
+                    for n in range(self.n_clusters):
+                        if target == self.clusters[n]:
+                            flags |= AS_OWN_CLUSTER
         if s.originator and s.originator == self.router_id:
             flags |= AS_OWN_ORIGINATOR
         hop = self.attrs.hop(attrs_h)

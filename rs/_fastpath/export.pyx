@@ -17,6 +17,7 @@ from rs._fastpath.group cimport Group
 from rs._fastpath.rewrite cimport Rewriter
 from rs._fastpath.paths cimport DEST_DIRTY, DEST_UNRANKED
 from rs._fastpath.rib cimport Rib, Table
+from rs._fastpath.sets cimport and_not
 from rs._fastpath.stamp cimport check_abi
 
 check_abi(__name__)
@@ -173,12 +174,6 @@ cdef class View:
             self.adj.rib.sets.unref(self.temps[i])
         self.n_temps = 0
         return 0
-
-
-cdef inline void and_not(uint64_t *to, const uint64_t *bits, uint32_t words) noexcept nogil:
-    cdef uint32_t i
-    for i in range(words):
-        to[i] &= ~bits[i]
 
 
 @cython.final

@@ -66,6 +66,9 @@ cdef struct peer_t:
     uint8_t _pad
     uint32_t limit[2]           # paths beyond are kept rejected, by family; 0 = no limit
     uint32_t blocked[2]         # paths rejected for that reason
+    uint32_t path_limit[2]      # paths of one prefix that are entered, by family
+    uint32_t refused[2]         # paths not entered because of that
+    uint32_t cluster_id         # of a reflector's client: its cluster, host order
     uint32_t received[2]        # paths in the Adj-RIB-In, by family
     uint32_t rejected[2]        # of these, rejected
     uint32_t by_reason[96]      # rejected paths by RejectReason, N_REASONS

@@ -13,11 +13,12 @@ cdef enum:
     PROG_IBGP = 2       # iBGP to a peer that is no client (RFC 4456 for routes of clients)
     PROG_RR = 3         # iBGP to a client of ours
 
-# One exported form of an attribute set, chained from attrset_t.derived_h. 16 B.
+# One exported form of an attribute set, chained from attrset_t.derived_h. 20 B.
 cdef struct derived_t:
     uint32_t next_h
     uint32_t program        # Program.number, whether reflected, whether communities are scrubbed
     uint32_t source         # what it depends on of the source: router id if reflected, or its OTC
+    uint32_t cluster        # cluster of the source where the form names it beside our own, else 0
     uint32_t out_h          # owns a reference, unless it is the set itself
 
 cdef inline uint32_t ingress_otc(const peer_t *source, uint32_t flags) noexcept nogil:
@@ -40,7 +41,7 @@ cdef class Rewriter:
     cdef uint32_t derive(self, Program program, uint32_t attrs_h, uint32_t source) except 0
     cdef bint _keeps(self, uint32_t attrs_h, uint32_t other_h, uint32_t depth) noexcept nogil
     cdef uint32_t _build(self, Program program, uint32_t attrs_h, bint reflected,
-                         uint32_t originator, uint32_t otc) except 0
+                         uint32_t originator, uint32_t cluster, uint32_t otc) except 0
 
 cdef class Program:
     """What happens to attributes on the way to one kind of peer; equal content, equal program."""
@@ -48,7 +49,7 @@ cdef class Program:
     cdef readonly uint32_t number       # given by the owner; part of the key of cached forms
     cdef readonly uint32_t kind         # PROG_*
     cdef uint32_t local_asn
-    cdef uint32_t cluster_id            # host order
+    cdef readonly uint32_t cluster_id   # of the peers it is for, host order
     cdef uint8_t next_hop[16]           # next hop self, where next_hop_len is not 0
     cdef uint8_t next_hop_len
     cdef readonly bint honor_well_known  # NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED are obeyed

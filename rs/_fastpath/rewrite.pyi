@@ -25,6 +25,9 @@ class Program:
     def kind(self) -> int:
         """PROG_*."""
     @property
+    def cluster_id(self) -> int:
+        """Of the peers it is for, host order."""
+    @property
     def honor_well_known(self) -> bool:
         """NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED are obeyed."""
     @property

@@ -8,6 +8,9 @@ not cross an AS border is not there. eBGP (RFC 4271 5.1): our AS is prepended, t
 MED and LOCAL_PREF stay inside. iBGP: LOCAL_PREF is there. Reflection (RFC 4456 8): ORIGINATOR_ID
 and CLUSTER_LIST, everything else untouched. Roles (RFC 9234 5): ONLY_TO_CUSTOMER is added, once per
 set, where a route goes down or sideways, or came from above or sideways without it.
+
+CLUSTER_LIST gets the clusters that the route passes here: that of the client it comes from, and in
+front of it that of the client it goes to where this is another one.
 """
 
 cimport cython
@@ -20,6 +23,7 @@ from rs._fastpath.attrs cimport attr_next, attr_t
 from rs._fastpath.control cimport Control
 from rs._fastpath.paths cimport (
     PEER_IBGP,
+    PEER_RR_CLIENT,
     ROLE_PEER,
     ROLE_PROVIDER,
     ROLE_RS,
@@ -134,7 +138,7 @@ cdef class Rewriter:
         """
         cdef attrset_t *s = self.rib.attrs.at(attrs_h)
         cdef peer_t *peer = &self.rib.peers[source]
-        cdef uint32_t originator = 0, d_h, out_h, key, otc
+        cdef uint32_t originator = 0, cluster = 0, d_h, out_h, key, otc
         cdef derived_t *d
         cdef bint reflected = program.kind >= PROG_IBGP and peer.kind >= PEER_IBGP
         otc = ingress_otc(peer, s.flags)
@@ -147,16 +151,18 @@ cdef class Rewriter:
             return attrs_h
         if reflected and not s.flags & AS_HAS_ORIGINATOR:
             originator = from_source = peer.router_id
+        if reflected and peer.kind == PEER_RR_CLIENT and peer.cluster_id != program.cluster_id:
+            cluster = peer.cluster_id
         key = program.number << 2 | reflected
         if self.rib.control.communities:
             key |= 2
         d_h = s.derived_h
         while d_h:
             d = <derived_t *>slab_at(&self.derived, d_h)
-            if d.program == key and d.source == from_source:
+            if d.program == key and d.source == from_source and d.cluster == cluster:
                 return d.out_h
             d_h = d.next_h
-        out_h = self._build(program, attrs_h, reflected, originator, otc)
+        out_h = self._build(program, attrs_h, reflected, originator, cluster, otc)
         if out_h == attrs_h:
             self.rib.attrs.unref(out_h)     # a set must not own itself
         elif self._keeps(out_h, attrs_h, 0):
@@ -168,6 +174,7 @@ cdef class Rewriter:
         d.next_h = s.derived_h
         d.program = key
         d.source = from_source
+        d.cluster = cluster
         d.out_h = out_h
         s.derived_h = d_h
         return out_h
@@ -188,7 +195,7 @@ cdef class Rewriter:
         return False
 
     cdef uint32_t _build(self, Program program, uint32_t attrs_h, bint reflected,
-                         uint32_t originator, uint32_t otc) except 0:
+                         uint32_t originator, uint32_t cluster, uint32_t otc) except 0:
         cdef attrset_t *s = self.rib.attrs.at(attrs_h)
         cdef const uint8_t *p = self.rib.attrs.wire(attrs_h)
         cdef const uint8_t *end = p + s.wire_len
@@ -199,12 +206,21 @@ cdef class Rewriter:
         cdef bint classic = (s.flags & AS_HAS_NEXT_HOP) != 0
         cdef bint want_pref = not external and not s.flags & AS_HAS_LOCAL_PREF
         cdef bint want_cluster = reflected
+        cdef bint known
         cdef bint want_originator = reflected and not s.flags & AS_HAS_ORIGINATOR
+        cdef uint32_t passed[2]
+        cdef uint32_t n_passed = 0, i
         cdef bint self_hop = program.next_hop_len and not reflected
         cdef nexthop_t *hop = self.rib.attrs.hop(attrs_h)
         cdef uint8_t nh[32]
         cdef uint32_t nh_len = hop.len
         memcpy(nh, hop.addr, 32)
+        if cluster == 0 or program.kind == PROG_RR:
+            passed[0] = program.cluster_id
+            n_passed = 1
+        if cluster:
+            passed[n_passed] = cluster
+            n_passed += 1
         if self_hop:
             nh_len = program.next_hop_len
             memcpy(nh, program.next_hop, nh_len)
@@ -225,17 +241,17 @@ cdef class Rewriter:
                 o += 4
                 want_originator = False
             if want_cluster and a.type >= ATTR_CLUSTER_LIST:
-                if a.type == ATTR_CLUSTER_LIST:
-                    o = put(o, AFLAG_OPTIONAL, ATTR_CLUSTER_LIST, a.len + 4)
-                    memcpy(o + 4, a.value, a.len)
-                    store32(o, program.cluster_id)
-                    o += a.len + 4
-                    want_cluster = False
-                    continue
-                o = put(o, AFLAG_OPTIONAL, ATTR_CLUSTER_LIST, 4)
-                store32(o, program.cluster_id)
-                o += 4
+                known = a.type == ATTR_CLUSTER_LIST
+                o = put(o, AFLAG_OPTIONAL, ATTR_CLUSTER_LIST,
+                        4 * n_passed + (a.len if known else 0))
+                for i in range(n_passed):
+                    store32(o, passed[i])
+                    o += 4
                 want_cluster = False
+                if known:
+                    memcpy(o, a.value, a.len)
+                    o += a.len
+                    continue
             if otc and a.type > ATTR_OTC:
                 o = put(o, AFLAG_OPTIONAL | AFLAG_TRANSITIVE, ATTR_OTC, 4)
                 store32(o, otc)

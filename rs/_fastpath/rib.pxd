@@ -33,7 +33,7 @@ cdef class Table:
     cdef uint32_t zombies_cap
     cdef uint32_t n_zombies
     cdef readonly uint64_t changes  # updates and withdrawals that changed something
-    cdef readonly uint64_t refused  # paths not entered: a peer's 1,025th for one prefix
+    cdef readonly uint64_t refused  # paths not entered, beyond a peer's limit for one prefix
 
     cdef int update(self, const uint8_t *addr, uint32_t plen, uint32_t slot, uint32_t path_id,
                     uint32_t attrs_h, uint32_t reason, uint32_t state,

@@ -28,7 +28,7 @@ class Table:
         """Updates and withdrawals that changed something."""
     @property
     def refused(self) -> int:
-        """Paths not entered: a peer's 1,025th for one prefix."""
+        """Paths not entered, beyond a peer's limit for one prefix."""
     def stats(self) -> dict[str, int]:
         """Return counts and octets: prefixes, paths, usable prefixes, queue, memory."""
     def queued(self) -> int:
@@ -113,6 +113,13 @@ class Rib:
         """Say what we are to a peer (RFC 9234), ROLE_*: before its session."""
     def set_filter(self, slot: int, f: Filter | None) -> None:
         """Use a filter for a peer's paths from now on; the caller has them checked again."""
+    def set_cluster(self, slot: int, cluster_id: int) -> None:
+        """Put a reflector's client into a cluster (RFC 4456 7), before it has any paths."""
+    def set_path_limit(self, slot: int, family: int, limit: int) -> None:
+        """Enter at most so many paths of a peer for one prefix (RFC 7911).
+
+        0 stands for 1,024, which is the most there can be. Paths that are there already stay.
+        """
     def set_limit(self, slot: int, family: int, limit: int, accepted: bool = False) -> None:
         """Keep a peer's further paths rejected once it has `limit`, 0 for any number.
 
@@ -134,6 +141,8 @@ class Rib:
         """Note the BGP Identifier of a peer's new session, for the decision process."""
     def peer_counts(self, slot: int, family: int) -> tuple[int, int, int]:
         """Return (received, accepted, rejected) paths of a peer."""
+    def refused_paths(self, slot: int, family: int) -> int:
+        """Return how many paths of a peer were not entered, beyond its limit for one prefix."""
     def reject_counts(self, slot: int) -> dict[int, int]:
         """Return {RejectReason: paths} of a peer, over both families."""
     def check_attrs(self, slot: int, attrs_h: int) -> int:

@@ -75,7 +75,7 @@ cdef enum:
 
     UNREACHABLE = 0xFFFFFFFF
     STACK_CANDIDATES = 64
-    PATHS_OF_PEER = 1024    # of one prefix: more identifiers are no use, and cost the others
+    PATHS_OF_PEER = 1024    # of one prefix at most: more are no use, and cost the others
     BELOW_STEP = 256        # prefixes of one recheck_below
 
 
@@ -233,8 +233,9 @@ cdef class Table:
                 d.flags |= DEST_UNRANKED
                 self.mark(h)
             return 1
-        if mine >= PATHS_OF_PEER or d.n_paths == 0xFFFF:
+        if mine >= peer.path_limit[self.family] or d.n_paths == 0xFFFF:
             self.refused += 1
+            peer.refused[self.family] += 1
             return 0
         if not reason and is_full(peer, self.family, 0):
             reason = FILTER_MAX_PREFIX
@@ -711,6 +712,18 @@ cdef class Rib:
         p.first_as = first_as
         p.reject_as_set = reject_as_set
         p.allow_own_as = min(allow_own_as, 254)
+        p.path_limit[0] = p.path_limit[1] = PATHS_OF_PEER
+
+    def set_cluster(self, uint32_t slot, uint32_t cluster_id):
+        """Put a reflector's client into a cluster (RFC 4456 7), before it has any paths."""
+        self.peers[slot].cluster_id = cluster_id
+
+    def set_path_limit(self, uint32_t slot, uint32_t family, uint32_t limit):
+        """Enter at most so many paths of a peer for one prefix (RFC 7911).
+
+        0 stands for 1,024, which is the most there can be. Paths that are there already stay.
+        """
+        self.peers[slot].path_limit[family] = min(limit or PATHS_OF_PEER, PATHS_OF_PEER)
 
     def change_peer(self, uint32_t slot, uint32_t asn, uint32_t kind):
         """Give a slot's peer another AS number and kind: those of its new session."""
@@ -798,6 +811,10 @@ cdef class Rib:
         """Return (received, accepted, rejected) paths of a peer."""
         cdef peer_t *p = &self.peers[slot]
         return (p.received[family], p.received[family] - p.rejected[family], p.rejected[family])
+
+    def refused_paths(self, uint32_t slot, uint32_t family):
+        """Return how many paths of a peer were not entered, beyond its limit for one prefix."""
+        return self.peers[slot].refused[family]
 
     def reject_counts(self, uint32_t slot):
         """Return {RejectReason: paths} of a peer, over both families."""

@@ -52,3 +52,10 @@ cdef class MemberSets:
             self.meta[h].refs -= 1
             if self.meta[h].refs == 0:
                 self.release(h)
+
+
+cdef inline void and_not(uint64_t *to, const uint64_t *bits, uint32_t words) noexcept nogil:
+    """Take the members of one bitmap out of another."""
+    cdef uint32_t i
+    for i in range(words):
+        to[i] &= ~bits[i]

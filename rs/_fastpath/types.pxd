@@ -75,7 +75,7 @@ cdef enum:
     AS_HAS_UNKNOWN = 0x0400         # an attribute type that this build does not know
     AS_CONTROL = 0x0800             # compiled: holds communities that are ours to act on and scrub
     AS_COMPILED = 0x1000            # set_h, own_as and the compiled flags are valid (control.pyx)
-    AS_OWN_CLUSTER = 0x2000         # compiled: CLUSTER_LIST holds our cluster id
+    AS_OWN_CLUSTER = 0x2000         # compiled: CLUSTER_LIST holds one of our cluster ids
     AS_OWN_ORIGINATOR = 0x4000      # compiled: ORIGINATOR_ID is our router id
     AS_BAD_NEXT_HOP = 0x8000        # compiled: next hop is ours, unspecified or no host
 

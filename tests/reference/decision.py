@@ -69,6 +69,8 @@ class Path:
     """Learned from a client of the reflector (RFC 4456)."""
     otc: int = 0
     """ONLY_TO_CUSTOMER that ingress had to add (RFC 9234 5); 0 for none."""
+    cluster_id: str = ""
+    """Cluster of that client, where it has one of its own."""
 
 
 def neighbor_as(path: Path, options: Options) -> int:

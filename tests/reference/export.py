@@ -27,9 +27,16 @@ Interpretations:
     external member. Without it they are passed like any community (RFC 7947 2.2.4).
  6. `exclude_as_loop` looks for the member's AS anywhere in AS_PATH, sets and confederation segments
     included, and is for route server clients only.
- 7. Routes from external peers go to all internal members, and are not reflected: no ORIGINATOR_ID,
+ 7. With ADD-PATH every kind of member gets the paths it may have in rank order: all of them, the
+    first of each neighboring AS (RFC 7964 4), or those that steps a to e of RFC 4271 9.1.2.2 tell
+    apart from none that it gets already; what comes after (RFC 5004, f and g, RFC 4456 9) makes a
+    path no worse. A limit keeps the first ones of these.
+ 8. A reflector with several clusters (RFC 4456 7): CLUSTER_LIST gets the cluster of the client that
+    the route comes from, and in front of it that of the client it goes to where this is another
+    one. Without `client_to_client` a member gets no routes of other clients of its cluster.
+ 9. Routes from external peers go to all internal members, and are not reflected: no ORIGINATOR_ID,
     no CLUSTER_LIST. In the route server role an internal member gets them in the same way.
- 8. A route that ingress has to mark (RFC 9234 5) carries ONLY_TO_CUSTOMER from there on, internally
+10. A route that ingress has to mark (RFC 9234 5) carries ONLY_TO_CUSTOMER from there on, internally
     as well; only the Adj-RIB-In shows it as it came.
 """
 
@@ -40,9 +47,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from rs.iana import AttrFlag, BgpRole, SegmentType, WellKnownCommunity
+from rs.iana import AttrFlag, BgpRole, Decided, SegmentType, WellKnownCommunity
 
-from .decision import DEFAULT_LOCAL_PREF, Path
+from .decision import DEFAULT_LOCAL_PREF, Options, Path, compare, neighbor_as
 from .update import is_confed
 
 if TYPE_CHECKING:
@@ -56,6 +63,14 @@ class Role(Enum):
 
     ROUTE_SERVER = "route-server"
     ROUTE_REFLECTOR = "route-reflector"
+
+
+class Choice(Enum):
+    """Which of the paths that a member may have it gets with ADD-PATH (RFC 7911)."""
+
+    ALL = "all"
+    BEST_PER_AS = "best-per-as"
+    EQUAL = "equal"
 
 
 class Kind(Enum):
@@ -85,6 +100,10 @@ class Member:
     """The same in place of an IPv6 one."""
     role: BgpRole | None = None
     """What we are to it (RFC 9234)."""
+    cluster_id: str = ""
+    """Cluster of a client; empty is that of the options."""
+    client_to_client: bool = True
+    """It gets the routes of other clients of its cluster."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +188,8 @@ def eligible(path: Path, member: Member, options: ExportOptions) -> bool:
         return control_allows(path.attrs, member.asn, options.rs_asn)
     if member.kind is Kind.IBGP:
         return not path.ibgp or path.client
+    if member.kind is Kind.RR_CLIENT and path.client and not member.client_to_client:
+        return cluster_of(path, options) != cluster_of(member, options)
     return True
 
 
@@ -176,6 +197,36 @@ def best_for(member: Member, ranked: Sequence[Path], options: ExportOptions) -> 
     """The path a member is due: for route server clients the first it may have."""
     candidates = ranked if member.kind is Kind.RS_CLIENT else ranked[:1]
     return next((path for path in candidates if eligible(path, member, options)), None)
+
+
+def chosen(  # noqa: PLR0917
+    choice: Choice,
+    limit: int,
+    member: Member,
+    ranked: Sequence[Path],
+    options: ExportOptions,
+    decision: Options,
+) -> list[Path]:
+    """The paths a member is due with ADD-PATH; `limit` 0 is none."""
+    paths: list[Path] = []
+    for path in ranked:
+        if not eligible(path, member, options):
+            continue
+        if choice is Choice.BEST_PER_AS:
+            neighbor = neighbor_as(path, decision)
+            fits = all(neighbor != neighbor_as(other, decision) for other in paths)
+        else:
+            fits = choice is Choice.ALL or all(
+                compare(other, path, decision)[1] > Decided.IGP_METRIC for other in paths
+            )
+        if fits:
+            paths.append(path)
+    return paths[: limit or len(paths)]
+
+
+def cluster_of(who: Path | Member, options: ExportOptions) -> str:
+    """The cluster of a client, as the source of a path or as a member."""
+    return who.cluster_id or options.cluster_id
 
 
 # --- attributes ---------------------------------------------------------------------------------
@@ -245,11 +296,16 @@ def for_internal(attrs: Attrs) -> Attrs:
     return out
 
 
-def reflected(path: Path, options: ExportOptions) -> Attrs:
+def reflected(path: Path, member: Member, options: ExportOptions) -> Attrs:
     """RFC 4456 8: ORIGINATOR_ID where there is none, our CLUSTER_ID in front of the list."""
+    passed: list[str] = []
+    if path.client:
+        passed.append(cluster_of(path, options))
+    if member.kind is Kind.RR_CLIENT and cluster_of(member, options) not in passed:
+        passed.insert(0, cluster_of(member, options))
     out = for_internal(path.attrs)
     out.setdefault("originator_id", str(ipaddress.IPv4Address(path.router_id)))
-    out["cluster_list"] = (options.cluster_id, *path.attrs.get("cluster_list", ()))
+    out["cluster_list"] = (*passed, *path.attrs.get("cluster_list", ()))
     return out
 
 
@@ -263,7 +319,7 @@ def _by_kind(path: Path, member: Member, options: ExportOptions) -> Attrs:
         return for_route_server_client(path.attrs, options)
     if member.kind is Kind.EBGP:
         return for_external(path.attrs, member, options)
-    return reflected(path, options) if path.ibgp else for_internal(path.attrs)
+    return reflected(path, member, options) if path.ibgp else for_internal(path.attrs)
 
 
 def outputs(

@@ -14,7 +14,7 @@ used, and the first one here is what `reject_reason` gives:
     NEXT_HOP_INVALID  no host address, or one of our own (RFC 4271 6.3)
     NEXT_HOP_UNREACHABLE   (RFC 4271 9.1.2.1)
     ORIGINATOR_LOOP   internal, ORIGINATOR_ID is our router id (RFC 4456 8)
-    CLUSTER_LOOP      internal, our CLUSTER_ID is in CLUSTER_LIST (RFC 4456 8)
+    CLUSTER_LOOP      internal, a CLUSTER_ID of ours is in CLUSTER_LIST (RFC 4456 8)
     CONFED_SEGMENT    external, confederation segments in AS_PATH (RFC 5065 4)
     OTC_LEAK          ONLY_TO_CUSTOMER from a customer or RS client, or of another AS from a peer
                       (RFC 9234 5, ingress 1 and 2)
@@ -27,7 +27,9 @@ Interpretations:
     confederation segments are skipped, they fail their own check.
  3. An announcement equal to the path already held changes nothing, its time of receipt included.
     One with other attributes replaces the path and is received anew.
- 4. A peer that goes down takes all its paths with it; it comes back empty.
+ 4. Of one peer's paths for a prefix those beyond `path_limit` are not held (RFC 7911 leaves this
+    open); what was announced beyond it is not remembered either.
+ 5. A peer that goes down takes all its paths with it; it comes back empty.
 """
 
 from __future__ import annotations
@@ -62,6 +64,11 @@ class Peer:
     families: frozenset[Family] = frozenset(Family)
     role: BgpRole | None = None
     """What we are to it (RFC 9234)."""
+    cluster_id: str = ""
+    """Cluster of a client; empty is the router's own."""
+    client_to_client: bool = True
+    path_limit: int = 0
+    """Paths of one prefix that are held; 0 for any number."""
 
     @property
     def ibgp(self) -> bool:
@@ -77,6 +84,8 @@ class RouterOptions:
     asn: int = 64500
     router_id: str = "10.0.0.1"
     cluster_id: str = "10.0.0.1"
+    clusters: frozenset[str] = frozenset()
+    """Further clusters that we are the reflector of."""
     own_addresses: frozenset[str] = frozenset()
     allow_own_as: int = 0
     accept_as_sets: bool = False
@@ -142,7 +151,8 @@ def reject_reasons(attrs: Attrs, peer: Peer, options: RouterOptions) -> list[Rej
         RejectReason.NEXT_HOP_INVALID: no_host(attrs["next_hop"]) or next_hop in own,
         RejectReason.NEXT_HOP_UNREACHABLE: options.metrics.get(attrs["next_hop"], 0) is None,
         RejectReason.ORIGINATOR_LOOP: internal and attrs.get("originator_id") == options.router_id,
-        RejectReason.CLUSTER_LOOP: internal and options.cluster_id in attrs.get("cluster_list", ()),
+        RejectReason.CLUSTER_LOOP: internal
+        and not {options.cluster_id, *options.clusters}.isdisjoint(attrs.get("cluster_list", ())),
         RejectReason.CONFED_SEGMENT: external and any(is_confed(kind) for kind in kinds),
         RejectReason.OTC_LEAK: "otc" in attrs
         and (
@@ -206,6 +216,9 @@ class ReferenceRouter:
         held = table.get((prefix, path_id))
         if held is not None and held.attrs == attrs:
             return held.reason
+        limit = self.peers[index].path_limit
+        if held is None and limit and sum(p == prefix for p, _ in table) >= limit:
+            return RejectReason.NONE
         reason = reject_reason(attrs, self.peers[index], self.options)
         table[prefix, path_id] = Held(dict(attrs), self.clock, reason)
         return reason
@@ -260,6 +273,7 @@ class ReferenceRouter:
                         igp_metric=self.options.metrics.get(held.attrs["next_hop"], 0),
                         client=peer.kind is Kind.RR_CLIENT,
                         otc=added_otc(held.attrs, peer),
+                        cluster_id=peer.cluster_id,
                     )
                 )
         return found
@@ -281,7 +295,16 @@ class ReferenceRouter:
     def members(self, family: Family) -> list[Member]:
         """Every peer that is up and takes the family."""
         return [
-            Member(p.index, p.asn, p.kind, p.local_address, p.local_address6, p.role)
+            Member(
+                p.index,
+                p.asn,
+                p.kind,
+                p.local_address,
+                p.local_address6,
+                p.role,
+                p.cluster_id,
+                p.client_to_client,
+            )
             for p in self.peers.values()
             if p.index in self.up and family in p.families
         ]
