@@ -57,7 +57,9 @@ def network(_namespaces: None, tmp_path: Path) -> Iterator[Network]:
     try:
         network = Network(site)
         site.start_all(network.rs, *network.frr.values())
-        network.rs.wait_up(*(a for name in ADDRESSES for a in ADDRESSES[name][: 2 - (name == "router")]))
+        network.rs.wait_up(
+            *(a for name in ADDRESSES for a in ADDRESSES[name][: 2 - (name == "router")])
+        )
         yield network
     finally:
         site.close()
