@@ -20,6 +20,7 @@ from rs.configfile import load_config
 from rs.configkeys import Effect, keys_of
 from rs.configvalues import Endpoint, in_family
 from rs.iana import Family
+from rs.irr import load_sets
 from tests.configs import INTERNAL, MEMBER, ROOT, RR, RS, SECTIONS, Folder, one
 
 
@@ -456,9 +457,17 @@ def test_documentation_example_is_correct(load):
     assert len(load(example[1]).neighbors) == 1
 
 
-@pytest.mark.parametrize("name", ["route-server.toml", "route-reflector.toml"])
-def test_examples_are_correct(name):
-    config = load_config(ROOT / "deploy" / "examples" / name)
+EXAMPLES = ROOT / "deploy" / "examples"
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for path in EXAMPLES.rglob("*.toml") if "[router]" in path.read_text()),
+    ids=lambda path: str(path.relative_to(EXAMPLES)),
+)
+def test_examples_are_correct(path):
+    config = load_config(path)
+    load_sets(config)
     assert config.neighbors
     assert config.warnings == ()
 

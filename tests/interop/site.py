@@ -548,8 +548,9 @@ class OpenbgpdSpeaker(Speaker):
     def table(self) -> dict[str, list[Seen]]:
         found: dict[str, list[Seen]] = {}
         for entry in self.bgpctl("show", "rib", "detail").get("rib", []):
-            source = entry.get("neighbor", {}).get("remote_addr", "")
-            if source not in {"", "LOCAL"}:
+            source = entry["neighbor"]["remote_addr"]
+            if source not in {"???", "LOCAL"}:  # its own networks
                 route = openbgpd_driver._route(entry)
-                found.setdefault(route.prefix, []).append(Seen(route, source))
+                seen = Seen(route, source, entry.get("best", False))
+                found.setdefault(route.prefix, []).append(seen)
         return found
