@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 STEP = 1024
 """Prefixes evaluated, or encoded for joiners, between two looks at the clock."""
+HOLD = 0.06
+MAX_HOLD = 0.48
+"""Seconds that a prefix waits for further paths while several peers bring the same ones."""
 
 
 class LoopStats:
@@ -49,6 +52,12 @@ class Scheduler:
     def __init__(self, exporter: Exporter) -> None:
         self._exporter = exporter
         self._jobs: deque[Iterator[bool]] = deque()
+        self._hold_ends = 0.0
+        self._hold = HOLD
+        self._seen = (0, 0, 0)
+        self.holding = False
+        """Whether prefixes wait that will be looked at without anything else happening: run again
+        within a few milliseconds."""
 
     def add(self, job: Iterator[bool]) -> None:
         """Run a job beside the others: a generator that yields at least every millisecond.
@@ -70,13 +79,40 @@ class Scheduler:
         """
         return bool(self._exporter.dirty() or self._exporter.walking())
 
-    def run(self, deadline: float, clock: Callable[[], float]) -> bool:
+    def _regulate(self, now: float, *, loading: bool) -> None:
+        """Decide whether new dirty prefixes wait a little.
+
+        While tables are loaded that several peers have in common, the best path of a prefix moves
+        with every one that brings it, and everybody would be told every time. Then a prefix is
+        left alone for a while after its first path, once or twice HOLD, and longer if that turns
+        out to be too short, because one of the peers lags behind. Nothing waits otherwise.
+        """
+        if not loading:
+            self._exporter.release()
+            self.holding = False
+        elif now >= self._hold_ends:
+            seen = self._exporter.changes()
+            changes, contested, late = (n - was for n, was in zip(seen, self._seen, strict=True))
+            self._seen = seen
+            if late * 16 > contested:
+                self._hold = min(2 * self._hold, MAX_HOLD)
+            elif late * 64 < contested:
+                self._hold = max(self._hold * 0.75, HOLD)
+            self.holding = contested * 8 > changes
+            self._hold_ends = now + self._hold
+            if self.holding:
+                self._exporter.hold()
+            else:
+                self._exporter.release()
+
+    def run(self, deadline: float, clock: Callable[[], float], *, loading: bool = False) -> bool:
         """Work until `deadline`, or until there is nothing to do; return whether there is more.
 
         False also when all that is left waits for members to read: ask again when one has, or after
         a quarter of a second. See `waiting`.
         """
         exporter = self._exporter
+        self._regulate(clock(), loading=loading)
         while True:
             idle = True
             now = clock()

@@ -27,6 +27,9 @@ LISTEN_BACKLOG = 4096
 BUFFER_LEN = 1 << 20
 """Octets asked for as socket buffers where the kernel's own tuning would start smaller."""
 
+MAX_UNSENT = 128 << 10
+"""Octets that the kernel takes of us before it has sent them, a socket."""
+
 
 def family_of(host: str) -> socket.AddressFamily:
     """Return the socket family of an address."""
@@ -52,6 +55,8 @@ def prepare(sock: socket.socket, neighbor: Neighbor) -> None:
     """Set what every connection with this neighbor needs, on either side of it."""
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # What is not on its way yet stays in the log, once for all, and can still be superseded.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT)
     # Routing traffic: internetwork control (RFC 4271 has none; IP precedence 6 is the custom).
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, neighbor.ttl)

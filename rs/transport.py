@@ -5,8 +5,9 @@ the only file with BGP sockets. uvloop gives readiness; reads go into one shared
 come straight from the logs.
 
 Nothing waits behind routing work: in one turn of the loop reads stop after READ_BUDGET seconds in
-all (a socket that was passed over is still readable in the next turn), routing work gets
-WORK_BUDGET, sending gets SEND_BUDGET, and between turns connections are accepted and timers run.
+all (those who have sent least lately come first; a socket that was passed over is still readable in
+the next turn), routing work gets WORK_BUDGET, sending gets SEND_BUDGET, and between turns
+connections are accepted and timers run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -21,7 +23,6 @@ from typing import TYPE_CHECKING
 from rs import sockopts
 from rs._fastpath.outbox import Outbox, pump
 from rs.errors import RsError
-from rs.fsm import State
 from rs.iana import NotifyCode
 from rs.session import Close, Connect, Down, Log, RefreshReceived, Send, Up
 
@@ -52,6 +53,10 @@ LINGER = 1.0
 """Seconds that a closed connection is read on, so that our NOTIFICATION is not lost to a reset."""
 RETRY = 0.25
 """Seconds after which work that waits for members to read looks whether they do."""
+BULK = 16384
+"""Octets of one read that say that its peer is sending a table."""
+HOLDING = 0.01
+"""Seconds without such a read after which the scheduler holds nothing back any more."""
 HOUSEKEEPING = 1.0
 """Seconds between looks at send-hold timers."""
 
@@ -71,6 +76,8 @@ class Connection:
         "outbox",
         "peer",
         "progress",
+        "read_at",
+        "read_lately",
         "reading",
         "sock",
     )
@@ -88,6 +95,13 @@ class Connection:
         self.progress = 0.0
         """When the socket last took something, or had nothing to take."""
         self.last_sent = 0
+        self.read_at = 0.0
+        self.read_lately = 0.0
+        """See `lately`, as of `read_at`."""
+
+    def lately(self, now: float) -> float:
+        """Return the octets read, those of a second ago counted half."""
+        return self.read_lately * math.exp2(self.read_at - now)
 
     def pause_reading(self) -> None:
         """Read nothing from this connection for now."""
@@ -114,9 +128,13 @@ class Transport:
         self._connections: set[Connection] = set()
         self._outboxes: list[Outbox] = []
         self._owner: dict[Outbox, Connection] = {}
-        self._turn_ends = 0.0
-        """Time at which reading stops in this turn of the loop; 0 = no turn begun."""
+        self._readable: list[Connection] = []
+        """Connections that the loop has found readable and that have not been read yet."""
         self._turn_scheduled = False
+        self._loaded_at = 0.0
+        """When a read last brought so much that somebody must be sending a table."""
+        self._put_off = False
+        """Whether the turn that is scheduled has been put off once."""
         self._retry: asyncio.TimerHandle | None = None
         self._timers: dict[Peer, tuple[float, asyncio.TimerHandle]] = {}
         self._next_send = 0
@@ -376,14 +394,38 @@ class Transport:
     # --- reading
 
     def on_readable(self, conn: Connection) -> None:
+        """Take note that a connection has something to read; all of them are read together."""
+        if not self._readable:
+            self.loop.call_soon(self._read_all)
+        self._readable.append(conn)
+
+    def _read_all(self) -> None:
+        """Read once from each readable connection, until READ_BUDGET is used up.
+
+        Those who have sent least lately come first. A change that one peer sends does not wait for
+        another's full table; and of several who load the same table none runs ahead, so that the
+        best path is there before it is chosen, and is sent once. A socket that was passed over is
+        still readable in the next turn.
+        """
+        readable, self._readable = self._readable, []
+        if self._closed:
+            return
+        now = begun = self.router.now()
+        deadline = now + READ_BUDGET
+        self.router.tick(now)
+        self._schedule_turn()
+        if len(readable) > 1:
+            readable.sort(key=lambda conn: conn.lately(begun))
+        for conn in readable:
+            if conn.reading:
+                self._read(conn, now)
+                now = self.router.now()
+                if now >= deadline:
+                    break
+        self.router.loop.note(now - begun)
+
+    def _read(self, conn: Connection, now: float) -> None:
         """Read once and hand the bytes to the session."""
-        now = self.router.now()
-        if self._turn_ends == 0.0:
-            self._turn_ends = now + READ_BUDGET
-            self.router.tick(now)
-            self._schedule_turn()
-        elif now > self._turn_ends and conn.peer.session.state is State.ESTABLISHED:
-            return  # still readable in the next turn
         try:
             n = conn.sock.recv_into(self._buffer)
         except (BlockingIOError, InterruptedError):
@@ -394,10 +436,13 @@ class Transport:
         if n == 0:
             self._lost(conn, "closed by the peer")
             return
+        conn.read_lately = conn.lately(now) + n
+        conn.read_at = now
+        if n >= BULK:
+            self._loaded_at = now
         conn.peer.session.receive(conn, self._view[:n], now)
         self.router.check_limits(conn.peer)
         self._after(conn.peer)
-        self.router.loop.note(self.router.now() - now)
 
     def _after(self, peer: Peer) -> None:
         """Carry out what the session wants after something has happened to it."""
@@ -451,12 +496,19 @@ class Transport:
 
     def _turn(self) -> None:
         self._turn_scheduled = False
-        self._turn_ends = 0.0
+        if self._readable and not self._put_off:
+            # What has come meanwhile is read first, and goes out now instead of a turn later.
+            self._put_off = True
+            self._schedule_turn()
+            return
+        self._put_off = False
         if self._closed:
             return
         now = begun = self.router.now()
         try:
-            more = self.router.scheduler.run(now + WORK_BUDGET, self.router.now)
+            more = self.router.scheduler.run(
+                now + WORK_BUDGET, self.router.now, loading=now - self._loaded_at < HOLDING
+            )
         except Exception:
             # A bug of ours; sessions and what is encoded already must go on all the same.
             log.exception("routing work")
@@ -465,6 +517,8 @@ class Transport:
         more = self._send(now + SEND_BUDGET) or more
         if more:
             self._schedule_turn()
+        elif self.router.scheduler.holding:
+            self.loop.call_later(HOLDING, self._schedule_turn)
         elif self.router.scheduler.waiting and self._retry is None:
             self._retry = self.loop.call_later(RETRY, self._run_again)
         self.router.loop.note(self.router.now() - begun)

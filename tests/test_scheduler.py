@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rs.scheduler import LoopStats, Scheduler
+from rs.scheduler import HOLD, MAX_HOLD, LoopStats, Scheduler
 from tests.engines import Engine, Reader
 from tests.routers import CallClock
 
@@ -173,3 +173,57 @@ def test_joiners_who_read_nothing_hold_no_joiner_up(stuck):
     drain(scheduler, readers)
     for reader in readers:
         assert len(reader.table) == 2500
+
+
+def load(engine, slots, n, start=0):
+    for slot in slots:
+        for prefix in prefixes(n, start):
+            engine.announce(slot, prefix)
+
+
+def test_while_tables_overlap_a_prefix_waits_for_further_paths():
+    engine, scheduler, readers = world()
+    table = prefixes(100)
+    load(engine, [1, 2], 100)
+    assert not scheduler.run(100.0, lambda: 0.1, loading=True)
+    assert engine.exporter.evaluated == 100  # what was there when the first period began
+    assert scheduler.holding
+    load(engine, [1, 2], 100, start=100)
+    assert not scheduler.run(100.0, lambda: 0.1 + HOLD / 2, loading=True)
+    assert engine.exporter.evaluated == 100
+    load(engine, [3, 4], 100, start=100)
+    assert not scheduler.run(100.0, lambda: 0.1 + HOLD, loading=True)
+    assert engine.exporter.evaluated == 200
+    for reader in readers:
+        reader.read()
+    assert set(readers[-1].table) >= set(table)
+
+
+def test_nothing_waits_longer_than_twice_the_longest_period():
+    engine, scheduler, _ = world()
+    now = 1.0
+    waiting: dict[int, float] = {}
+    for batch in range(200):
+        load(engine, [1, 2], 10, start=10 * batch)
+        waiting[10 * (batch + 1)] = now
+        load(engine, [3], 10, start=max(0, 10 * (batch - 30)))  # lags behind: periods grow
+        scheduler.run(now + 100.0, lambda now=now: now, loading=True)
+        evaluated = engine.exporter.rib.tables[0].drained
+        waiting = {upto: since for upto, since in waiting.items() if upto > evaluated}
+        assert all(now - since <= 2 * MAX_HOLD for since in waiting.values())
+        now += 0.01
+    assert scheduler.holding
+    assert not scheduler.run(now + 100.0, lambda: now, loading=False)
+    assert not scheduler.holding
+    assert engine.exporter.dirty() == 0
+
+
+def test_tables_that_have_nothing_in_common_do_not_wait():
+    engine, scheduler, _ = world()
+    now = 1.0
+    for batch in range(50):
+        load(engine, [1 + batch % 4], 10, start=10 * batch)
+        scheduler.run(now + 100.0, lambda now=now: now, loading=True)
+        assert engine.exporter.dirty() == 0
+        now += 0.01
+    assert not scheduler.holding

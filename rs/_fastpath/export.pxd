@@ -35,6 +35,7 @@ cdef class Exporter:
     cdef uint32_t *vacant           # prefixes without paths met in this slice
     cdef uint32_t vacant_cap
     cdef uint32_t turn              # 1: IPv4 first
+    cdef uint64_t holding[2]        # by family: leave prefixes queued as the so-manieth and later
     cdef readonly uint64_t evaluated
     cdef readonly uint64_t faults       # prefixes whose evaluation raised: always 0, or a bug
     cdef readonly object last_fault     # the last one in words

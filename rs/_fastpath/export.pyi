@@ -55,6 +55,16 @@ class Exporter:
 
         Those who read nothing are not counted; `now` is in seconds.
         """
+    def hold(self) -> None:
+        """Evaluate what is queued now, and no more until this or release() is called again."""
+    def release(self) -> None:
+        """Evaluate whatever is queued."""
+    def changes(self) -> tuple[int, int, int]:
+        """Return the changes of paths so far, and how many of them were further paths.
+
+        That is, they brought a prefix that somebody else had brought before; the third number are
+        those of them that came after the prefix had been evaluated.
+        """
     def dirty(self) -> int:
         """Return the number of prefixes waiting to be evaluated."""
     def walking(self) -> bool:

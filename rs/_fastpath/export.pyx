@@ -181,6 +181,7 @@ cdef class Exporter:
     def __cinit__(self, Rib rib, Rewriter rewriter):
         self.rib = rib
         self.rewriter = rewriter
+        self.release()
         self.views = [[], []]
         self.vacant_cap = 1024
         self.vacant = <uint32_t *>malloc(self.vacant_cap * 4)
@@ -207,6 +208,8 @@ cdef class Exporter:
             batch = table.dirty_count()
             if batch > n - done:
                 batch = n - done
+            if batch > self.holding[table.family] - table.drained:
+                batch = <uint32_t>(self.holding[table.family] - table.drained)
             if batch == 0:
                 continue
             if batch > self.vacant_cap:
@@ -281,6 +284,27 @@ cdef class Exporter:
                     near += a
                     members += b
         return near * 2 >= members
+
+    def hold(self):
+        """Evaluate what is queued now, and no more until this or release() is called again."""
+        cdef Table table
+        for table in self.rib.tables:
+            self.holding[table.family] = table.drained + table.dirty_count()
+
+    def release(self):
+        """Evaluate whatever is queued."""
+        self.holding[0] = self.holding[1] = <uint64_t>-1
+
+    def changes(self):
+        """Return the changes of paths so far, how many brought a prefix that somebody else had
+        brought before, and how many of these came after it had been evaluated."""
+        cdef Table table
+        cdef uint64_t all_ = 0, contested = 0, late = 0
+        for table in self.rib.tables:
+            all_ += table.changes
+            contested += table.contested
+            late += table.late
+        return all_, contested, late
 
     def dirty(self):
         """Return the number of prefixes waiting to be evaluated."""

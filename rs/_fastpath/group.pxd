@@ -16,7 +16,7 @@ cdef enum:
     MEMBER_GONE = 3
 
     LOG_BOUND = 16 << 20    # octets of log kept for slow members
-    NEAR = 1 << 20          # octets behind up to which a member counts as keeping up
+    NEAR = 1 << 18          # octets behind up to which a member counts as keeping up
     RESYNC_CHUNK = 4096     # prefixes encoded at a time for a member that fell behind
     NOTE_CHUNKS = 4         # chunks of a long log read back in one go: two milliseconds
 

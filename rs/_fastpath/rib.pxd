@@ -33,6 +33,8 @@ cdef class Table:
     cdef uint32_t zombies_cap
     cdef uint32_t n_zombies
     cdef readonly uint64_t changes  # updates and withdrawals that changed something
+    cdef uint64_t contested         # new paths for a prefix that had others already
+    cdef uint64_t late              # of these, those that came when it had been looked at already
     cdef readonly uint64_t refused  # paths not entered, beyond a peer's limit for one prefix
 
     cdef int update(self, const uint8_t *addr, uint32_t plen, uint32_t slot, uint32_t path_id,

@@ -250,6 +250,10 @@ cdef class Table:
         p.reason = <uint8_t>reason
         self.rib.attrs.ref(attrs_h)
         d.n_paths += 1
+        if d.n_paths > 1:
+            self.contested += 1
+            if not d.flags & DEST_DIRTY:
+                self.late += 1
         peer.received[self.family] += 1
         self.changes += 1
         if reason:

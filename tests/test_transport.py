@@ -1,0 +1,140 @@
+"""The transport's reads: who is read first, and when reading stops."""
+
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from rs.transport import READ_BUDGET, READ_LEN, Connection, Transport
+
+
+class Loop:
+    """Takes note of what is scheduled; nothing runs by itself."""
+
+    def __init__(self):
+        self.soon = []
+
+    def call_soon(self, callback):
+        self.soon.append(callback)
+
+    def add_reader(self, *_):
+        pass
+
+    remove_reader = remove_writer = add_reader
+
+
+class Peer:
+    """As much of a peer as reading asks for."""
+
+    def __init__(self, session):
+        self.session = session
+
+
+class Bench:
+    """A transport whose clock moves by `cost` seconds with every read."""
+
+    def __init__(self, cost=0.0):
+        self.now = 100.0
+        self.cost = cost
+        self.reads = []
+        self.loop = Loop()
+        router = SimpleNamespace(
+            now=lambda: self.now,
+            tick=lambda now: None,
+            loop=SimpleNamespace(note=lambda seconds: None),
+            check_limits=lambda peer: None,
+        )
+        self.transport = Transport(router, self.loop)
+        self.ends = []
+
+    def connection(self, name):
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        self.ends += [near, far]
+
+        def receive(conn, data, now):
+            self.reads.append((name, len(data)))
+            self.now += self.cost
+
+        session = SimpleNamespace(receive=receive, poll=lambda: (), next_timer=lambda: None)
+        conn = Connection(self.transport, Peer(session), near)
+        conn.resume_reading()
+        return conn, far
+
+    def turn(self, *conns):
+        """One turn of the loop in which these are readable; return who was read."""
+        self.reads.clear()
+        for conn in conns:
+            self.transport.on_readable(conn)
+        read_all = self.loop.soon.pop(0)
+        read_all()
+        self.loop.soon.clear()
+        return self.reads
+
+
+@pytest.fixture
+def bench():
+    found = Bench()
+    yield found
+    for end in found.ends:
+        end.close()
+
+
+def test_who_sends_least_is_read_first(bench):
+    loader, a = bench.connection("loader")
+    member, b = bench.connection("member")
+    a.sendall(b"x" * 1000)
+    bench.turn(loader)
+    a.sendall(b"x" * 1000)
+    b.sendall(b"x" * 20)
+    assert bench.turn(loader, member) == [("member", 20), ("loader", 1000)]
+    b.sendall(b"x" * 20)
+    a.sendall(b"x" * 10)
+    assert bench.turn(loader, member) == [("member", 20), ("loader", 10)]
+
+
+def test_what_was_sent_long_ago_does_not_count(bench):
+    old, a = bench.connection("old")
+    new, b = bench.connection("new")
+    a.sendall(b"x" * 2000)
+    bench.turn(old)
+    bench.now += 60
+    b.sendall(b"x" * 20)
+    bench.turn(new)
+    a.sendall(b"x" * 20)
+    b.sendall(b"x" * 20)
+    assert [name for name, _ in bench.turn(new, old)] == ["old", "new"]
+
+
+def test_reading_stops_when_its_time_is_over_and_goes_on_with_the_others(bench):
+    bench.cost = READ_BUDGET * 0.51
+    conns = [bench.connection(str(i)) for i in range(5)]
+    for _, far in conns:
+        far.sendall(b"x" * 100)
+    readable = [conn for conn, _ in conns]
+    assert [name for name, _ in bench.turn(*readable)] == ["0", "1"]
+    conns[0][1].sendall(b"x" * 100)
+    conns[1][1].sendall(b"x" * 100)
+    # The sockets are readable still; those that were passed over have sent less lately.
+    assert [name for name, _ in bench.turn(*readable)] == ["2", "3"]
+    assert [name for name, _ in bench.turn(*readable)] == ["4", "0"]
+
+
+def test_a_connection_that_is_paused_meanwhile_is_not_read(bench):
+    conn, far = bench.connection("paused")
+    far.sendall(b"x")
+    bench.transport.on_readable(conn)
+    conn.pause_reading()
+    bench.loop.soon.pop(0)()
+    assert bench.reads == []
+
+
+def test_one_read_is_one_buffer_at_most(bench):
+    conn, far = bench.connection("much")
+    far.setblocking(False)
+    sent = 0
+    while sent < READ_LEN + 1:
+        sent += far.send(b"x" * 4096)
+    assert bench.turn(conn) == [("much", READ_LEN)]
