@@ -35,6 +35,7 @@ from rs._fastpath.net cimport (
     SOCK_CLOEXEC,
     SOCK_NONBLOCK,
     TCP_NODELAY,
+    TCP_NOTSENT_LOWAT,
     accept4,
     epoll_create1,
     epoll_ctl,
@@ -167,7 +168,7 @@ cdef class Splice:
                         self._write(id)
 
     cdef int _accept(self) noexcept nogil:
-        cdef int one = 1
+        cdef int one = 1, unsent = 128 << 10
         cdef int fd
         cdef conn_t *c
         cdef conn_t *grown
@@ -177,6 +178,8 @@ cdef class Splice:
             if fd < 0:
                 return 0
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+            # As rs does: hundreds of full send buffers would bring the kernel's TCP to a stand.
+            setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent))
             if self.n_conns == self.cap_conns:
                 grown = <conn_t *>realloc(self.conns, (self.cap_conns * 2 + 64) * sizeof(conn_t))
                 if grown == NULL:
