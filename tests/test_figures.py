@@ -250,3 +250,17 @@ def test_chart_says_what_it_needs(
     done = CliRunner().invoke(chart.main, [str(file)])
     assert done.exit_code == 2
     assert "want IN.json... OUT.svg" in done.output
+
+
+def test_slices_and_memory_a_path_are_judged(tmp_path: Path) -> None:
+    loaded = run(phase("load", 1.0, rss=280_000_000)) | {"longest_slice_ms": 60.0}
+    (tmp_path / "w5.json").write_text(json.dumps(content(W5={"rs": [loaded]})))
+    verdicts = {v.goal.figure: v for v in goals.judge(read([tmp_path / "w5.json"]))}
+    assert verdicts["rss_path"].met is True  # four clients bring 1,000,000 each
+    assert verdicts["rss_path"].figure == "70 octets"
+    assert verdicts["slice_s"].met is False
+    assert verdicts["slice_s"].figure == "60 ms"
+    del loaded["longest_slice_ms"]
+    (tmp_path / "old.json").write_text(json.dumps(content(W5={"rs": [loaded]})))
+    verdicts = {v.goal.figure: v for v in goals.judge(read([tmp_path / "old.json"]))}
+    assert verdicts["slice_s"].met is None

@@ -11,6 +11,8 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.wire.scenarios import SCENARIOS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -186,8 +188,13 @@ def cell_of(cell: Cell, runs: list[dict[str, Any]]) -> Cell:
     for run in runs:
         phases = run.get("phases", ())
         if len(phases) > cell.at:
-            up = run["up"]["last_s"] if cell.at == 0 else None
-            cell.rows.append(phases[cell.at] | {"up_s": up, "idle_rss": run.get("idle_rss")})
+            row = dict(phases[cell.at], idle_rss=run.get("idle_rss"))
+            row["rss_path"] = row["rss"] / paths(cell.scenario, run["prefixes"])
+            if cell.at == 0:
+                row["up_s"] = run["up"]["last_s"]
+                if "longest_slice_ms" in run:
+                    row["slice_s"] = run["longest_slice_ms"] / 1e3
+            cell.rows.append(row)
         elif "error" in run:
             cell.failed.append(str(run["error"]).splitlines()[0][:120])
         elif not phases:
@@ -195,6 +202,12 @@ def cell_of(cell: Cell, runs: list[dict[str, Any]]) -> Cell:
         else:
             cell.failed.append(f"not complete: {phases[-1]['name']}")
     return cell
+
+
+def paths(scenario: str, prefixes: int) -> int:
+    """Return how many paths a daemon holds once all members have brought their tables."""
+    table = SCENARIOS[scenario].table
+    return prefixes * (table.feeders or table.members) if table.same else prefixes
 
 
 def load(path: Path) -> dict[str, Any]:

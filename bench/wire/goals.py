@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 MEGABYTE = 1e6
 UNITS = {"last_s": (1.0, "s"), "up_s": (1.0, "s"), "cpu_s": (1.0, "s CPU"), "rss": (MEGABYTE, "MB")}
-UNITS |= {"p50_s": (1e-3, "ms"), "p99_s": (1e-3, "ms")}
+UNITS |= {"p50_s": (1e-3, "ms"), "p99_s": (1e-3, "ms"), "slice_s": (1e-3, "ms")}
+UNITS |= {"rss_path": (1.0, "octets")}
 WORDS = {"last_s": "time", "up_s": "sessions up", "cpu_s": "CPU", "rss": "RSS"}
-WORDS |= {"p50_s": "latency p50", "p99_s": "latency p99"}
+WORDS |= {"p50_s": "latency p50", "p99_s": "latency p99", "slice_s": "longest slice in all"}
+WORDS |= {"rss_path": "RSS a path, attribute sets and all"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ GOALS = (
     Goal("W4", "last_s", 1.3, FLOOR),
     Goal("W5", "last_s", 1.3, FLOOR),
     Goal("W5", "last_s", 10, "frr", faster=True),
+    # Asked for is 70 octets beyond attribute sets; what the kernel counts holds them too.
+    Goal("W5", "rss_path", 70),
     Goal("W6", "last_s", 0.3, phase="join"),
     Goal("W7a", "p50_s", 0.13e-3, phase="churn"),
     Goal("W7a", "p99_s", 0.32e-3, phase="churn"),
@@ -89,13 +93,12 @@ GOALS = (
     # "Near linear in members x prefixes", as a number.
     Goal("W11", "last_s", 1.3, "W2", per_delivery=True),
     Goal("W12", "last_s", 4, "bird", faster=True),
+    *(Goal(scenario, "slice_s", 0.05) for scenario in SCENARIOS),
 )
 
 ELSEWHERE = (
-    "W5: at most 70 octets a path beyond attribute sets (RSS holds both)",
     "W6: fifty who join at once cost one encoding (their time is above)",
     "W9: memory stays bounded whatever the slow ones do (its RSS is above)",
-    "every scenario: no slice of work above 50 ms (`longest_slice_ms` of `rs show`)",
 )
 """Goals that these figures cannot judge."""
 
@@ -132,6 +135,8 @@ def _judge(figures: Figures, goal: Goal) -> list[Verdict]:
     # A time that some members never reached, or that they reached with faults, is none.
     ours = cell.get(goal.figure) if cell.exact else None
     if not goal.than:
+        if ours is None and cell.exact:
+            return [Verdict(goal, "", "not measured", None)]
         if ours is None:
             return [Verdict(goal, "", cell.held(), False)]
         divisor, unit = UNITS[goal.figure]
