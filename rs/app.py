@@ -22,6 +22,8 @@ import uvloop
 from rs import __version__, irr, reload
 from rs.configfile import load_config
 from rs.errors import ConfigError, RsError
+from rs.kernel import KernelWatch
+from rs.nexthops import check_orr
 from rs.router import Router
 from rs.rpki import RpkiFiles
 from rs.rtr_client import CacheConfig, Publisher, RtrClient
@@ -37,6 +39,8 @@ SPARE_FILES = 256
 """Descriptors beside those of sessions: listening sockets, the API and its clients, files."""
 LOAD_BUDGET = 0.003
 """Seconds of reading sets at a time while sessions are up."""
+ROUTES_PATIENCE = 5.0
+"""Seconds that sessions wait at the start for the kernel's routes."""
 SHUTDOWN_TIME = 2.0
 """Seconds that sessions get to take their NOTIFICATION."""
 
@@ -92,6 +96,7 @@ class Daemon:
         self.router = Router(config, clock=time.monotonic)
         self.transport = Transport(self.router, asyncio.get_running_loop())
         publisher = Publisher(self.router.roas, self.router.aspas, self.router.rpki_changed)
+        self._kernel = KernelWatch(self.router.next_hops, asyncio.get_running_loop())
         self._rtr = RtrClient(_caches(config), publisher)
         self._vrp_files = RpkiFiles(publisher)
         self._reloading = asyncio.Lock()
@@ -105,6 +110,7 @@ class Daemon:
         async with self._reloading:
             await self._load_vrp_files(self.config)
         self._rtr.start()
+        await self._kernel.start(ROUTES_PATIENCE)
         self.transport.start()
 
     async def reload(self) -> str:
@@ -121,6 +127,7 @@ class Daemon:
         for warning in config.warnings:
             log.warning("%s", warning)
         sets = await self._load_sets(config)
+        check_orr(config)
         try:
             if config.api != self.config.api:
                 await self._serve(config.api)
@@ -131,6 +138,7 @@ class Daemon:
                 await self._serve(self.config.api)
             raise
         done = reload.apply(self.router, config, sets)
+        self._kernel.configure()
         self.transport.settle()
         if config.rpki != self.config.rpki:
             self._rtr.configure(_caches(config))
@@ -166,6 +174,7 @@ class Daemon:
 
     async def stop(self, communication: str = "") -> None:
         """End the sessions, wait until they are gone or SHUTDOWN_TIME is over, close everything."""
+        self._kernel.close()
         await self._rtr.stop()
         self.transport.stop(communication)
         deadline = time.monotonic() + SHUTDOWN_TIME

@@ -107,9 +107,11 @@ def check(config: Path) -> None:
     """Check a configuration file; print what is wrong, or a summary."""
     from rs.configfile import load_config  # noqa: PLC0415 - not for --version
     from rs.irr import load_sets  # noqa: PLC0415 - not for --version
+    from rs.nexthops import check_orr  # noqa: PLC0415 - not for --version
 
     loaded = load_config(config)
     load_sets(loaded)
+    check_orr(loaded)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
     for name, value in _summary(loaded):

@@ -25,6 +25,7 @@ from rs.configkeys import key as _key
 from rs.configvalues import ByFamily, Endpoint
 from rs.filterconfig import FILTERS, NO_FILTERS, Filters, Rpki
 from rs.iana import BGP_PORT, BgpRole, Family
+from rs.nexthopconfig import IgpRoute, NextHops, NextHopSource, OrrGroup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,16 +159,6 @@ class Api:
 
 
 @attrs.frozen(kw_only=True)
-class IgpRoute:
-    """[[igp]]: a static metric to the next hops inside a prefix."""
-
-    prefix: str = attrs.field(metadata=_key(kinds.PREFIX, Effect.REEVALUATE, "required"))
-    metric: int = attrs.field(
-        metadata=_key(kinds.integer(0, 0xFFFF_FFFE), Effect.REEVALUATE, "required")
-    )
-
-
-@attrs.frozen(kw_only=True)
 class Neighbor:
     """[[neighbors]]: one neighbor (`address`), or a range from which neighbors may come.
 
@@ -267,6 +258,13 @@ class Neighbor:
     )
     """Whether a client gets the routes of other clients of its cluster; those of other clusters
     it gets in any case."""
+    orr: str | None = attrs.field(
+        default=None,
+        metadata=_key(
+            kinds.text("the name of a group", 64, r"[A-Za-z0-9_.:@-]+"), Effect.REEVALUATE, "none"
+        ),
+    )
+    """Its best paths are chosen with the metrics of this group of [[orr]] (RFC 9107)."""
     next_hop_self: bool = attrs.field(
         default=False,
         metadata=_key(
@@ -458,7 +456,9 @@ class Config:
     """[defaults] by attribute of Neighbor; applied already, kept for neighbors added later."""
     neighbors: tuple[Neighbor, ...] = ()
     igp: tuple[IgpRoute, ...] | None = None
-    """None: no [[igp]], every next hop is reachable at metric 0."""
+    """None: no [[igp]]."""
+    next_hops: NextHops = attrs.field(factory=NextHops)
+    orr: tuple[OrrGroup, ...] = ()
     prefix_sets: Mapping[str, PrefixSetFiles] = attrs.field(factory=dict)
     as_sets: Mapping[str, AsSetFiles] = attrs.field(factory=dict)
     """What the sets consist of; their contents are read by rs/irr.py."""
@@ -467,6 +467,13 @@ class Config:
     files: tuple[Path, ...] = attrs.field(default=(), eq=False)
     """Every file read, the main one first."""
     warnings: tuple[str, ...] = attrs.field(default=(), eq=False)
+
+    @property
+    def next_hop_source(self) -> NextHopSource:
+        """Where metrics come from: `next_hops.source`, or what follows from [[igp]]."""
+        if self.next_hops.source is not None:
+            return self.next_hops.source
+        return NextHopSource.NONE if self.igp is None else NextHopSource.STATIC
 
 
 @attrs.frozen
@@ -498,12 +505,17 @@ class Difference:
     """What they ask of every session."""
     api: bool
     """Whether [api] differs."""
-    igp: bool
-    """Whether [[igp]] differs; next hops are then resolved again."""
+    next_hops: bool
+    """Whether [next_hops], [[igp]] or [[orr]] differ; next hops are then resolved again."""
 
     def __bool__(self) -> bool:
         return bool(
-            self.added or self.removed or self.changed or self.router_keys or self.api or self.igp
+            self.added
+            or self.removed
+            or self.changed
+            or self.router_keys
+            or self.api
+            or self.next_hops
         )
 
 
@@ -552,5 +564,5 @@ def diff(old: Config, new: Config) -> Difference:
         router_keys=router_keys,
         router_effect=router_effect,
         api=old.api != new.api,
-        igp=old.igp != new.igp,
+        next_hops=(old.next_hops, old.igp, old.orr) != (new.next_hops, new.igp, new.orr),
     )

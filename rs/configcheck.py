@@ -19,12 +19,14 @@ from rs.config import HOLD_TIME, LocalRole, Neighbor, Role, role_defaults
 from rs.configkeys import keys_of
 from rs.configvalues import Endpoint
 from rs.iana import BGP_PORT, Family
+from rs.nexthopconfig import NextHopSource
 from rs.prefixset import PrefixTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from rs.config import Api, Router
+    from rs.nexthopconfig import NextHops
 
     Values = Mapping[str, Any]
 
@@ -116,6 +118,11 @@ def _identity_conflicts(values: Values, router: Router) -> Iterator[Conflict]:
                 yield Conflict(
                     (key,), "is for clients of a reflector; want route_reflector_client = true"
                 )
+    if values.get("orr") and asns and not internal:
+        yield Conflict(
+            ("orr",),
+            f"is for internal neighbors (RFC 9107); want asn = {router.asn}, as in [router]",
+        )
     if values.get("route_server_client"):
         if router.role is not Role.ROUTE_SERVER:
             yield Conflict(
@@ -263,6 +270,14 @@ def complete(values: Values, router: Router, source: str) -> Neighbor:
         derived=frozenset(derived) if is_range else frozenset(),
         source=source,
     )
+
+
+def next_hop_faults(next_hops: NextHops, igp: object) -> Iterator[tuple[str, str]]:
+    """Yield (key, what does not fit between [next_hops] and [[igp]])."""
+    if next_hops.source is NextHopSource.STATIC and igp is None:
+        yield "source", '"static" without [[igp]] leaves every next hop unreachable; want [[igp]]'
+    if next_hops.source is NextHopSource.NONE and igp is not None:
+        yield "source", '"none" beside [[igp]]; want "static", or "kernel"'
 
 
 def filter_warnings(neighbors: Iterable[Neighbor]) -> Iterator[str]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from rs import configcheck
-from rs.config import Api, Config, IgpRoute, Neighbor, Router
+from rs.config import Api, Config, Neighbor, Router
 from rs.configkeys import keys_of
 from rs.configvalues import MAX_PASSWORD_LEN, MAX_SOCKET_PATH_LEN, BadValue, shown, suggestion
 from rs.errors import ConfigError
@@ -34,14 +34,22 @@ from rs.filterconfig import (
     complete_filters,
     filter_faults,
 )
+from rs.nexthopconfig import IgpRoute, NextHops, OrrGroup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Where = tuple[str | int, ...]
 
-TABLES = {"router": Router, "api": Api, "defaults": Neighbor, "filters": Filters, "rpki": Rpki}
-ARRAYS = {"neighbors": Neighbor, "igp": IgpRoute}
+TABLES = {
+    "router": Router,
+    "api": Api,
+    "defaults": Neighbor,
+    "filters": Filters,
+    "rpki": Rpki,
+    "next_hops": NextHops,
+}
+ARRAYS = {"neighbors": Neighbor, "igp": IgpRoute, "orr": OrrGroup}
 NAMED = {"prefix_sets": PrefixSetFiles, "as_sets": AsSetFiles}
 """Tables of tables."""
 NOT_DEFAULTS = frozenset({"address", "range", "filters"})
@@ -332,6 +340,8 @@ class _Reader:
     """[filters], as far as it was given."""
     sets: dict[str, dict[str, Any]] = attrs.field(factory=lambda: {name: {} for name in NAMED})
     """Named sets by the table they stand in."""
+    orr: set[str] = attrs.field(factory=set)
+    """Names of [[orr]]."""
 
     def read_router(self) -> None:
         """Read [router] and [defaults]."""
@@ -437,6 +447,12 @@ class _Reader:
             self._check_filters(values["filters"], own_filters, source, (*where, "filters"))
         if len(self.faults) > before:
             return None
+        wanted = values.get("orr")
+        if wanted is not None and wanted not in self.orr:
+            known = f"; {suggestion(wanted, frozenset(self.orr))}" if self.orr else ""
+            words = f'{shown(wanted)} is not there; want an [[orr]] with name = "{wanted}"{known}'
+            self.faults.add(source, (*where, "orr"), words)
+            return None
         return configcheck.complete(values, self.router, f"{source.path}: {spell(where)}")
 
     def _check_filters(
@@ -513,6 +529,40 @@ class _Reader:
                 routes.append(route)
         return tuple(routes) if present else None
 
+    def read_next_hops(self, igp: tuple[IgpRoute, ...] | None) -> NextHops:
+        """Read [next_hops]."""
+        where: Where = ("next_hops",)
+        table = self.main.data.get("next_hops", {})
+        next_hops = NextHops(**_values(NextHops, table, self.main, where, self.faults))
+        for name, words in configcheck.next_hop_faults(next_hops, igp):
+            self.faults.add(self.main, (*where, name), words)
+        return next_hops
+
+    def read_orr(self, sources: list[Source]) -> tuple[OrrGroup, ...]:
+        """Return the groups of optimal route reflection of all files."""
+        groups: dict[str, OrrGroup] = {}
+        places: dict[str, tuple[Source, Where]] = {}
+        for source in sources:
+            for index, table in enumerate(source.data.get("orr", [])):
+                where: Where = ("orr", index)
+                values = _complete_values(
+                    OrrGroup, table, source, where, self.faults, required=("name",)
+                )
+                if values is None:
+                    continue
+                if not table.keys() & {"metrics", "file"}:
+                    self.faults.add(source, where, "want metrics or file, or both")
+                if "file" in values:
+                    values["file"] = source.path.parent / values["file"]
+                group = OrrGroup(**values)
+                if group.name in places:
+                    first, at = places[group.name]
+                    words = f"{group.name} is there twice; first in {first.at(at)}"
+                    self.faults.add(source, (*where, "name"), words)
+                places.setdefault(group.name, (source, where))
+                groups[group.name] = group
+        return tuple(groups.values())
+
 
 def _read_neighbors(reader: _Reader, sources: list[Source]) -> tuple[Neighbor, ...]:
     faults = reader.faults
@@ -563,8 +613,17 @@ def load_config(path: str | Path) -> Config:
     api = reader.read_api()
     reader.read_filters(sources)
     rpki = reader.read_rpki()
-    neighbors = _read_neighbors(reader, sources)
     igp = reader.read_igp(sources)
+    next_hops = reader.read_next_hops(igp)
+    orr = reader.read_orr(sources)
+    # By what was written: a group with faults is not missing.
+    reader.orr = {
+        table["name"]
+        for source in sources
+        for table in source.data.get("orr", [])
+        if isinstance(table.get("name"), str)
+    }
+    neighbors = _read_neighbors(reader, sources)
     faults.warnings += configcheck.filter_warnings(neighbors)
     if not any("neighbors" in source.data for source in sources):
         faults.warnings.append(f"{main.path}: no [[neighbors]]; nobody can connect")
@@ -576,6 +635,8 @@ def load_config(path: str | Path) -> Config:
         defaults=reader.defaults,
         neighbors=neighbors,
         igp=igp,
+        next_hops=next_hops,
+        orr=orr,
         prefix_sets=reader.sets["prefix_sets"],
         as_sets=reader.sets["as_sets"],
         rpki=rpki,

@@ -23,6 +23,7 @@ from rs.show_types import (
     Error,
     Match,
     Neighbor,
+    NextHop,
     Ok,
     Route,
     RouteAnswer,
@@ -30,6 +31,7 @@ from rs.show_types import (
     RoutesView,
     Status,
 )
+from rs.shownexthops import NextHopWalk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -216,6 +218,11 @@ class Api:
         )
         return Stream(walk)
 
+    def next_hops(self, request: Request) -> Stream:
+        """Return every next hop that paths have, by address: its metric, and by which route."""
+        del request
+        return Stream(NextHopWalk(self._router))
+
     def metrics(self, request: Request) -> Stream:
         """Return every figure in the text format of Prometheus."""
         del request
@@ -377,6 +384,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         lines=RouteItem,
         failures={**_BAD, **_UNKNOWN},
     ),
+    Endpoint("GET", "/v1/nexthops", Api.next_hops, list[NextHop], lines=NextHop),
     Endpoint(
         "POST",
         "/v1/reload",

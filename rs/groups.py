@@ -19,6 +19,9 @@ from rs._fastpath.rewrite import Program
 from rs.iana import MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, Family
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rs._fastpath.orr import Vantage
     from rs.capabilities import Negotiated
 
 
@@ -45,6 +48,8 @@ class ViewKey:
     """Cluster of the clients of a reflector; 0 = the router's own."""
     client_to_client: bool = True
     """They get the routes of other clients of their cluster."""
+    orr: str | None = None
+    """The group of [[orr]] whose metrics the best paths are chosen with (RFC 9107)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,15 @@ class GroupKey:
 class Groups:
     """The directory of views and groups; they come with their first member, go with their last."""
 
-    def __init__(self, exporter: Exporter, local_asn: int, cluster_id: int) -> None:
+    def __init__(
+        self,
+        exporter: Exporter,
+        local_asn: int,
+        cluster_id: int,
+        vantage_of: Callable[[str | None], Vantage | None] = lambda _: None,
+    ) -> None:
+        """`vantage_of` gives what ranks for a group of [[orr]]."""
+        self._vantage_of = vantage_of
         self._exporter = exporter
         self._local_asn = local_asn
         self._cluster_id = cluster_id
@@ -161,6 +174,7 @@ class Groups:
                 addpath=key.addpath,
                 choice=key.choice,
                 max_paths=key.max_paths,
+                vantage=self._vantage_of(key.orr),
             )
         )
         self._exporter.views[key.family].append(view)

@@ -36,6 +36,13 @@ METRICS = {
     "rs_attribute_sets": ("gauge", "Distinct attribute sets in use."),
     "rs_attribute_bytes": ("gauge", "Memory of the attribute sets."),
     "rs_member_sets": ("gauge", "Distinct sets of neighbors that routes go to."),
+    "rs_next_hops": ("gauge", "Next hops by whether they can be reached."),
+    "rs_next_hop_changes_total": ("counter", "Metrics of next hops that changed."),
+    "rs_kernel_in_step": (
+        "gauge",
+        "1 while changes of the kernel's routes arrive, 0 also where it is not asked.",
+    ),
+    "rs_kernel_prefixes": ("gauge", "Prefixes in the kernel's table."),
     "rs_groups": ("gauge", "Groups of neighbors that are sent the same bytes."),
     "rs_log_bytes": ("gauge", "Encoded messages kept for members that have not read them yet."),
     "rs_jobs": ("gauge", "Long jobs not finished."),
@@ -126,6 +133,13 @@ class MetricsWalk:
         self._add("rs_attribute_bytes", found["attribute_bytes"])
         self._add("rs_member_sets", found["member_sets"])
         self._add("rs_jobs", found["jobs"])
+        hops = found["next_hops"]
+        reachable = hops["known"] - hops["unreachable"]
+        self._add("rs_next_hops", reachable, labels(state="reachable"))
+        self._add("rs_next_hops", hops["unreachable"], labels(state="unreachable"))
+        self._add("rs_next_hop_changes_total", hops["changes"])
+        self._add("rs_kernel_in_step", int(hops["kernel"] == "in-step"))
+        self._add("rs_kernel_prefixes", hops["kernel_prefixes"] or 0)
         for (family, table), views in zip(
             found["families"].items(), router.exporter.views, strict=True
         ):

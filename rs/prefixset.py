@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pytricia
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from rs.config import IgpRoute, Neighbor
+    from rs.config import Neighbor
 
 V = TypeVar("V")
 
@@ -44,6 +44,23 @@ class PrefixTable(Generic[V]):
     def add(self, prefix: str, value: V) -> None:
         """Put a value under a prefix, in the place of one that is there."""
         self._tree(prefix)[prefix] = value
+
+    def get(self, prefix: str) -> V | None:
+        """Return the value under exactly this prefix, or None."""
+        tree = self._tree(prefix)
+        if not tree.has_key(prefix):
+            return None
+        found: V = tree[prefix]
+        return found
+
+    def remove(self, prefix: str) -> None:
+        """Take a prefix out; KeyError if it is not there."""
+        del self._tree(prefix)[prefix]
+
+    def match(self, address: str) -> str | None:
+        """Return the longest prefix that covers an address, or None."""
+        found: str | None = self._tree(address).get_key(address)
+        return found
 
     def find(self, address: str) -> V | None:
         """Return the value of the longest prefix that covers an address, or None."""
@@ -74,15 +91,22 @@ class NeighborIndex:
 
 
 class NextHopMetrics:
-    """The static IGP metrics of [[igp]]; without the table every next hop is at metric 0."""
+    """Static metrics to next hops: those of [[igp]], or of a group of [[orr]].
 
-    def __init__(self, routes: Iterable[IgpRoute] | None) -> None:
+    Without a table every next hop is at metric 0.
+    """
+
+    def __init__(self, metrics: Mapping[str, int] | None) -> None:
         self._table: PrefixTable[int] | None = None
-        if routes is not None:
+        if metrics is not None:
             self._table = PrefixTable()
-            for route in routes:
-                self._table.add(route.prefix, route.metric)
+            for prefix, metric in metrics.items():
+                self._table.add(prefix, metric)
 
     def find(self, next_hop: str) -> int | None:
         """Return the metric to a next hop in canonical text, None when it is unreachable."""
         return 0 if self._table is None else self._table.find(next_hop)
+
+    def match(self, next_hop: str) -> str | None:
+        """Return the prefix that the metric to a next hop is for, None where there is none."""
+        return None if self._table is None else self._table.match(next_hop)

@@ -32,6 +32,7 @@ SENT = {
     "client_to_client",
     "add_path_send",
     "add_path_limit",
+    "orr",
 }
 """Keys of neighbors that change what is sent."""
 
@@ -70,6 +71,8 @@ def apply(router: RunningRouter, config: Config, sets: Sets | None = None) -> Re
     difference = diff(router.config, config)
     effects = {keys_of(Router)[name][1].effect for name in difference.router_keys}
     done = Reloaded()
+    if difference.next_hops:
+        router.next_hops.use(config)
     router.use_config(config)
     router.use_filters(sets)
     done.sets = len(sets.changed)
@@ -91,7 +94,7 @@ def apply(router: RunningRouter, config: Config, sets: Sets | None = None) -> Re
                 # It came from a range; from now on it is a neighbor in its own right.
                 _retire(router, guest, CeaseSubcode.PEER_DECONFIGURED)
             router.add(neighbor)
-    if Effect.REEVALUATE in effects or difference.igp:
+    if Effect.REEVALUATE in effects:
         router.use_decision(config)
     if difference.added or difference.removed or done.reset or "listen" in difference.router_keys:
         router.renew_membership()

@@ -10,6 +10,7 @@ anew because a peer has come, prefixes to evaluate again.
 
 from __future__ import annotations
 
+import logging
 import random
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from rs.groups import GroupKey, Groups, ViewKey
 from rs.iana import CeaseSubcode, Family, RefreshSubtype
 from rs.irr import Sets, load_sets
 from rs.limits import check_limits, restart_limited
+from rs.nexthops import NextHops
 from rs.peer import (
     Peer,
     PeerKind,
@@ -37,7 +39,7 @@ from rs.peer import (
     role_of,
 )
 from rs.policy import Policy, set_limits
-from rs.prefixset import NeighborIndex, NextHopMetrics
+from rs.prefixset import NeighborIndex
 from rs.scheduler import LoopStats, Scheduler
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ FILTER_STEP = 32
 """Import filters made in between."""
 BELOW_STEP = 32
 """Changed RPKI prefixes whose paths are judged again in between, if they have few paths below."""
+
+log = logging.getLogger("rs")
 
 
 class Gate:
@@ -100,8 +104,7 @@ class Router:
         self.started = clock()
         self.loop = LoopStats()
         settings = config.router
-        metrics = NextHopMetrics(config.igp)
-        self.attrs = AttrTable(metrics.find if config.igp is not None else None)
+        self.attrs = AttrTable()
         slots = 1 + sum(1 for n in config.neighbors if not n.is_range)
         self.sets = MemberSets(max(64, slots))
         cluster_id = _number(settings.cluster_id)
@@ -121,8 +124,9 @@ class Router:
             prefer_oldest=settings.prefer_oldest,
         )
         self.exporter = Exporter(self.rib, Rewriter(self.rib))
-        self.groups = Groups(self.exporter, settings.asn, cluster_id)
         self.scheduler = Scheduler(self.exporter)
+        self.next_hops = NextHops(self.rib, self.scheduler, config, wake=self._wake)
+        self.groups = Groups(self.exporter, settings.asn, cluster_id, self.next_hops.vantage)
         self.peers: dict[int, Peer] = {}
         """By slot."""
         self._by_address: dict[str, Peer] = {}
@@ -160,6 +164,9 @@ class Router:
             if not neighbor.is_range:
                 self._add_peer(neighbor, str(neighbor.address))
         self._update_directory()
+
+    def _wake(self) -> None:
+        self.on_wake()
 
     # --- time
 
@@ -405,6 +412,7 @@ class Router:
             role=role_of(neighbor),
             cluster_id=_number(neighbor.cluster) if client else 0,
             client_to_client=neighbor.client_to_client or not client,
+            orr=neighbor.orr if neighbor.internal else None,
         )
 
     def _own_next_hop(self, neighbor: Neighbor, conn: Conn, family: Family) -> str | None:
@@ -552,15 +560,13 @@ class Router:
         self.groups.use_identity(settings.asn, cluster_id)
 
     def use_decision(self, config: Config) -> None:
-        """Take over [router] and [[igp]] as far as sessions do not depend on it; rank anew."""
+        """Take over [router] as far as sessions do not depend on it; rank anew."""
         settings = config.router
         self.rib.set_options(
             med_always=settings.med is MedRule.ALWAYS,
             med_deterministic=settings.deterministic_med,
             prefer_oldest=settings.prefer_oldest,
         )
-        metrics = NextHopMetrics(config.igp)
-        self.attrs.set_metrics(metrics.find if config.igp is not None else None)
         communities = settings.control_communities and settings.is_route_server
         if communities != self.control.communities:
             self.control.communities = communities
@@ -667,6 +673,8 @@ class Router:
         """Start sessions whose pause is over; call about once a second."""
         for peer in restart_limited(self.peers.values(), now):
             self.on_commands(peer)
+        for fault in self.next_hops.reread():
+            log.error("%s", fault)
 
     def rejoin(self, peer: Peer) -> None:
         """Move an established peer to the groups that its changed configuration asks for."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, g
 
 import orjson
 
-from rs import __version__
+from rs import __version__, shownexthops
 from rs.attrtext import attributes_json
 from rs.iana import BgpRole, Decided, Family, MessageType, RejectReason
 from rs.peer import PeerKind, kind_of
@@ -189,6 +189,7 @@ def status(router: Router, now: float, rss: int) -> Status:
             "total": sum(not peer.retired for peer in router.peers.values()),
             "established": sum(peer.established for peer in router.peers.values()),
         },
+        "next_hops": shownexthops.status(router),
         "families": {
             family.label: {
                 "prefixes": table["prefixes"],

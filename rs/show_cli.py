@@ -22,7 +22,16 @@ from rs.iana import Family
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from rs.show_types import Attributes, Neighbor, Path, Route, RouteItem, Status
+    from rs.show_types import (
+        Attributes,
+        Neighbor,
+        NextHop,
+        NextHopStatus,
+        Path,
+        Route,
+        RouteItem,
+        Status,
+    )
 
 MARKS = {"best": ">", "usable": "*", "unreachable": "!", "rejected": "x", "outdated": "-"}
 LEGEND = "> best  * usable  ! next hop unreachable  x rejected"
@@ -189,6 +198,7 @@ def status(client: Client, *, as_json: bool) -> None:
             ("attribute sets", f"{found['attribute_sets']}, {size(found['attribute_bytes'])}"),
             ("member sets", found["member_sets"]),
             ("groups", found["groups"]),
+            ("next hops", _next_hops_text(found["next_hops"])),
             ("jobs", found["jobs"]),
             ("longest slice", f"{found['longest_slice_ms']:.1f} ms"),
         ]
@@ -210,6 +220,15 @@ def status(client: Client, *, as_json: bool) -> None:
             for name, table in found["families"].items()
         ],
     )
+
+
+def _next_hops_text(found: NextHopStatus) -> str:
+    text = f"{found['known']}, {found['unreachable']} unreachable"
+    if found["kernel"] is not None:
+        text += f"; kernel's table {found['kernel']}, {found['kernel_prefixes']} prefixes"
+    elif found["source"] != "none":
+        text += f"; {found['source']}"
+    return "; ".join([text, *found["faults"]])
 
 
 @_command
@@ -492,5 +511,36 @@ def _item_row(found: RouteItem) -> Row:
     ]
 
 
-for _one in (status, neighbors, route, routes):
+@_command
+def nexthops(client: Client, *, as_json: bool) -> None:
+    """Show next hops: how far they are, by which route, and for how many paths."""
+    if as_json:
+        print_records(client.lines("/v1/nexthops"))
+        return
+    found: list[NextHop] = list(client.records("/v1/nexthops"))
+    groups = list(found[0]["orr"]) if found else []
+    rows = [_next_hop_row(one) for one in found]
+    columns = ["Next hop", "Metric#", "Paths#", *(f"{name}#" for name in groups), "Way"]
+    print_table(columns, rows)
+    if not rows:
+        click.echo("no next hops")
+
+
+def _metric(value: int | None) -> str:
+    return "unreachable" if value is None else str(value)
+
+
+def _next_hop_row(found: NextHop) -> Row:
+    way: str = found["source"] if found["source"] != "none" else ""
+    if found["route"] is not None:
+        way += f" {found['route']}"
+    if found["gateway"] is not None:
+        way += f" via {found['gateway']}"
+    if found["interface"] is not None:
+        way += f" dev {found['interface']}"
+    metrics = map(_metric, found["orr"].values())
+    return [found["address"], _metric(found["metric"]), str(found["paths"]), *metrics, way]
+
+
+for _one in (status, neighbors, route, routes, nexthops):
     show.add_command(_one)

@@ -63,6 +63,21 @@ class SliceBucket(TypedDict):
     slices: int
 
 
+class NextHopStatus(TypedDict):
+    """Where metric and reachability of next hops come from."""
+
+    source: Literal["none", "static", "kernel"]
+    known: Annotated[int, "next hops that attribute sets have"]
+    unreachable: Annotated[int, "of these"]
+    changes: Annotated[int, "metrics that have changed so far"]
+    kernel: Annotated[
+        Literal["in-step", "lost", "never-read"] | None,
+        "whether its changes arrive; lost: routes are as old as that; null where it is not asked",
+    ]
+    kernel_prefixes: Annotated[int | None, "prefixes in the kernel's table"]
+    faults: Annotated[list[str], "files of [[orr]] that cannot be used now"]
+
+
 class Status(TypedDict):
     """The daemon as a whole."""
 
@@ -82,6 +97,7 @@ class Status(TypedDict):
     longest_slice_ms: Annotated[float, "longest time that a slice of work held the loop"]
     slices: list[SliceBucket]
     neighbors: NeighborTotals
+    next_hops: NextHopStatus
     families: dict[str, TableStatus]
 
 
@@ -295,3 +311,20 @@ class RouteItem(TypedDict):
 
 
 JsonSchema = dict[str, Any]
+
+
+# --- next hops --------------------------------------------------------------------------------
+
+
+class NextHop(TypedDict):
+    """A next hop that paths have."""
+
+    address: str
+    metric: Annotated[int | None, "null where it cannot be reached"]
+    source: Literal["none", "static", "kernel"]
+    route: Annotated[str | None, "the prefix that decides, of [[igp]] or of the kernel"]
+    gateway: Annotated[str | None, "null where it is on the interface's own network"]
+    interface: str | None
+    paths: Annotated[int, "that are not rejected"]
+    attribute_sets: Annotated[int, "that have it, exported forms included"]
+    orr: Annotated[dict[str, int | None], "metric for each group of [[orr]]; null: unreachable"]

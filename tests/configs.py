@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from rs.config import Api, Config, IgpRoute, Neighbor, Router
+from rs.config import Api, Config, Neighbor, Router
 from rs.configfile import load_config
 from rs.errors import ConfigError
 from rs.filterconfig import AsSetFiles, Filters, PrefixSetFiles, Rpki
+from rs.nexthopconfig import IgpRoute, NextHops, OrrGroup
 
 ROOT = Path(__file__).parent.parent
 RS = '[router]\nasn = 64500\nrouter_id = "10.0.0.1"\n'
@@ -19,6 +20,8 @@ SECTIONS = {
     "api": Api,
     "neighbors": Neighbor,
     "igp": IgpRoute,
+    "next_hops": NextHops,
+    "orr": OrrGroup,
     "filters": Filters,
     "prefix_sets": PrefixSetFiles,
     "as_sets": AsSetFiles,

@@ -88,11 +88,14 @@ def make_neighbor(router: RouterConfig, asn: int | None, **changes: Any) -> Neig
 
 
 def make_config(
-    router: RouterConfig, neighbors: Iterable[Neighbor], igp: dict[str, int] | None = None
+    router: RouterConfig,
+    neighbors: Iterable[Neighbor],
+    igp: dict[str, int] | None = None,
+    **more: Any,
 ) -> Config:
     """A configuration; `igp` maps prefixes of next hops to metrics."""
     routes = None if igp is None else tuple(IgpRoute(prefix=p, metric=m) for p, m in igp.items())
-    return Config(router=router, neighbors=tuple(neighbors), igp=routes)
+    return Config(router=router, neighbors=tuple(neighbors), igp=routes, **more)
 
 
 # --- the far ends ---------------------------------------------------------------------------------
@@ -300,8 +303,10 @@ class Oracle(ReferenceRouter):
         """What every member must have of one prefix, in order of preference."""
         family = codec.family_of(prefix)
         found: dict[int, list[Attrs]] = {}
+        ours = ranked
         for member in self.members(family):
             neighbor = self.neighbors[member.index]
+            ranked = self.ranked_for(member.index, list(ours))
             options = self.options_for(member.index)
             if family in self.many.get(member.index, ()):
                 choice = export.Choice(in_family(neighbor.add_path_send, family).value)
@@ -359,9 +364,9 @@ class SentPath:
 class Metrics(dict[str, "int | None"]):
     """IGP metrics as the oracle asks for them: by next hop, from a table by prefix."""
 
-    def __init__(self, routes: tuple[IgpRoute, ...] | None) -> None:
+    def __init__(self, routes: Iterable[IgpRoute] | None) -> None:
         super().__init__()
-        self._routes = routes
+        self._routes = None if routes is None else tuple(routes)
 
     def get(self, next_hop: str, _default: int | None = None) -> int | None:  # type: ignore[override]
         if self._routes is None:
@@ -453,6 +458,12 @@ class Lab:
                 deterministic_med=settings.deterministic_med,
                 prefer_oldest=settings.prefer_oldest,
                 metrics=Metrics(config.igp),
+                orr={
+                    group.name: Metrics(
+                        IgpRoute(prefix=p, metric=m) for p, m in group.metrics.items()
+                    )
+                    for group in config.orr
+                },
             )
             self.oracle = Oracle(options)
         self.tick(0)
@@ -539,6 +550,7 @@ class Lab:
             cluster_id=neighbor.cluster,
             client_to_client=neighbor.client_to_client,
             path_limit=in_family(neighbor.add_path_receive_limit, V4),
+            orr=neighbor.orr if neighbor.internal else None,
         )
 
     def down(self, speaker: Speaker, reason: str = "closed by the peer") -> None:

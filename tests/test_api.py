@@ -86,6 +86,7 @@ def post(served, path, body=b"") -> Answer:
 
 
 REQUESTS = {
+    "/v1/nexthops": ["/v1/nexthops"],
     "/v1/status": ["/v1/status"],
     "/v1/neighbors": ["/v1/neighbors"],
     "/v1/neighbors/{address}": [f"/v1/neighbors/{a}" for a in (A, B, C, D)],

@@ -352,7 +352,7 @@ def test_diff_of_a_neighbor(load, line, keys, effect):
     assert not (found.removed)
     assert not (found.router_keys)
     assert not (found.api)
-    assert not (found.igp)
+    assert not (found.next_hops)
 
 
 def test_diff_of_another_as_number_is_a_reset(load):
@@ -395,7 +395,7 @@ def test_diff_of_api_and_igp(load):
         load(RS + MEMBER + '[api]\nsocket = "s"\n[[igp]]\nprefix = "::/0"\nmetric = 0\n'),
     )
     assert found.api
-    assert found.igp
+    assert found.next_hops
     assert found
 
 

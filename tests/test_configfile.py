@@ -291,11 +291,11 @@ def test_included_files_hold_no_other_tables(problems):
     assert found == [
         (
             "members.d/a.toml: defaults (line 1): belongs in the main file, rs.toml; "
-            "want only [[neighbors]], [[igp]] and [prefix_sets.NAME], [as_sets.NAME]"
+            "want only [[neighbors]], [[igp]], [[orr]] and [prefix_sets.NAME], [as_sets.NAME]"
         ),
         (
             "members.d/b.toml: nonsense (line 1): unknown key; "
-            "known here: as_sets, igp, neighbors, prefix_sets"
+            "known here: as_sets, igp, neighbors, orr, prefix_sets"
         ),
     ]
 

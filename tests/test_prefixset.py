@@ -3,7 +3,7 @@
 import ipaddress
 import random
 
-from rs.config import IgpRoute, Neighbor, Router
+from rs.config import Neighbor, Router
 from rs.prefixset import NeighborIndex, NextHopMetrics, PrefixTable
 
 ROUTER = Router(asn=64500, router_id="10.0.0.1")
@@ -51,13 +51,7 @@ def test_without_igp_everything_is_near():
 
 
 def test_with_igp_the_longest_prefix_counts_and_the_rest_is_unreachable():
-    metrics = NextHopMetrics(
-        [
-            IgpRoute(prefix="10.0.0.0/8", metric=10),
-            IgpRoute(prefix="10.1.0.0/16", metric=0),
-            IgpRoute(prefix="2001:db8::/32", metric=7),
-        ]
-    )
+    metrics = NextHopMetrics({"10.0.0.0/8": 10, "10.1.0.0/16": 0, "2001:db8::/32": 7})
     assert metrics.find("10.2.0.1") == 10
     assert metrics.find("10.1.0.1") == 0
     assert metrics.find("2001:db8::1") == 7

@@ -83,7 +83,7 @@ def test_cython_lint() -> None:
 OUTER = {
     *("__main__", "cli", "app", "transport", "sockopts", "api"),
     *("client", "show_cli", "control_cli", "replay", "replay_cli", "demo", "demo_children"),
-    *("rtr_client",),
+    *("rtr_client", "kernel"),
 }
 """Modules that may have to do with sockets, the event loop, other processes and the clock."""
 WORLD = {
@@ -125,7 +125,7 @@ def test_the_fast_path_knows_nothing_above_it() -> None:
 
 
 CIMPORTS = """
-adjout: arena decide paths rewrite rib sets types
+adjout: arena decide orr paths rewrite rib sets types
 arena:
 asnset:
 attrdict: text types
@@ -149,6 +149,7 @@ mrt: types wire
 mrtscan: hashing mrt mrttable types wire
 mrttable: attrs decode hashing mrt types wire
 net:
+orr: arena attrs decide paths rib text types
 outbox: group types wire
 paths:
 pfxset: text wire

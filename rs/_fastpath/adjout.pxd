@@ -3,6 +3,8 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from rs._fastpath.arena cimport blob_t
+from rs._fastpath.orr cimport Vantage
+from rs._fastpath.paths cimport path_t
 from rs._fastpath.rewrite cimport Program, Rewriter
 from rs._fastpath.rib cimport Rib, Table
 
@@ -29,6 +31,7 @@ cdef class AdjOut:
     cdef readonly Program program
     cdef bint next_best             # RFC 7947 2.3: who may not have the best path gets the next
     cdef public bint client_to_client   # RFC 4456: routes of a client go to others of its cluster
+    cdef readonly Vantage vantage   # RFC 9107: ranks for these members; None: the RIB's ranking
     cdef entry_t *entries           # by prefix handle
     cdef uint32_t cap
     cdef readonly bint addpath      # RFC 7911: a member may have several paths of a prefix
@@ -60,6 +63,24 @@ cdef class AdjOut:
     cdef void _count_paths(self, const uint64_t *give) noexcept nogil
     cdef int _count(self, uint32_t set_h, int by) except -1
     cdef bint _allowed(self, uint32_t slot, uint32_t attrs_h) noexcept nogil
+
+    cdef inline uint32_t first(self, uint32_t h) except? 0:
+        """Handle of the best path of a ranked prefix, as these members see it; 0 for none."""
+        if self.vantage is None:
+            return self.table.dests[h].paths_h
+        return self.vantage.first(self.table, h)
+
+    cdef inline uint32_t following(self, const path_t *p) noexcept nogil:
+        """Handle of the path after the one that first() or following() gave; 0 for none."""
+        if self.vantage is None:
+            return p.next_h
+        return self.vantage.following()
+
+    cdef inline uint32_t metric(self, uint32_t attrs_h) noexcept nogil:
+        """Metric to the next hop of a path that first() has ranked."""
+        if self.vantage is None:
+            return self.rib.attrs.hop(attrs_h).metric
+        return self.vantage.known(self.rib.attrs.at(attrs_h).nh_h)
 
     cdef inline const uint32_t *ids(self, const entry_t *e, uint32_t n) noexcept nogil:
         """Path identifiers of the `n` entries that get() gave; only with addpath."""

@@ -2,6 +2,7 @@
 
 from typing import Self, final
 
+from rs._fastpath.orr import Vantage
 from rs._fastpath.rewrite import Program, Rewriter
 from rs._fastpath.rib import Rib, Table
 
@@ -19,6 +20,7 @@ class AdjOut:
         addpath: bool = False,
         max_paths: int = 0,
         choice: int = 0,
+        vantage: Vantage | None = None,
     ) -> Self: ...
     @property
     def table(self) -> Table: ...
@@ -26,6 +28,9 @@ class AdjOut:
     def program(self) -> Program: ...
     client_to_client: bool
     """RFC 4456: a client gets the routes of other clients of its cluster."""
+    @property
+    def vantage(self) -> Vantage | None:
+        """RFC 9107: what ranks for these members; None for the RIB's own ranking."""
     @property
     def addpath(self) -> bool:
         """RFC 7911: a member may have several paths of a prefix."""

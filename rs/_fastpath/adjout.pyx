@@ -22,6 +22,7 @@ from libc.string cimport memcpy, memset
 
 from rs._fastpath.arena cimport blob_alloc, blob_at, blob_free_all, blob_init, blob_release
 from rs._fastpath.decide cimport DECIDED_OLDEST, candidate_t, compare
+from rs._fastpath.orr cimport Vantage
 from rs._fastpath.rewrite cimport (
     PROG_EBGP,
     PROG_IBGP,
@@ -56,7 +57,7 @@ cdef enum:
 cdef class AdjOut:
     def __cinit__(self, Rib rib, uint32_t family, Rewriter rewriter, Program program,
                   bint client_to_client=True, bint addpath=False, uint32_t max_paths=0,
-                  uint32_t choice=PATHS_ALL):
+                  uint32_t choice=PATHS_ALL, Vantage vantage=None):
         if max_paths > MAX_PATHS:
             raise ValueError(f"at most {MAX_PATHS} paths can be chosen; 0 sends all")
         if choice > PATHS_EQUAL:
@@ -71,6 +72,7 @@ cdef class AdjOut:
         if self.have == NULL or self.fresh_ids == NULL:
             raise MemoryError
         self.rib = rib
+        self.vantage = vantage
         self.table = rib.tables[family]
         self.rewriter = rewriter
         self.program = program
@@ -189,12 +191,12 @@ cdef class AdjOut:
             self.table.rank(h)
         if self.addpath:
             return self._evaluate_all(h)
-        p_h = self.table.dests[h].paths_h
+        p_h = self.first(h)
         while p_h:
             p = self.table.path(p_h)
             if p.flags & (PATH_REJECTED | PATH_NOT_USABLE):
                 break
-            p_h = p.next_h
+            p_h = self.following(p)
             if not self.rib.attrs.at(p.attrs_h).flags & AS_COMPILED:
                 self.rib.control.compile(p.attrs_h)
             if not self._allowed(p.peer, p.attrs_h):
@@ -237,7 +239,7 @@ cdef class AdjOut:
     cdef int _evaluate_all(self, uint32_t h) except -1:
         """evaluate() with ADD-PATH: each path to all it may reach and who are due it."""
         cdef uint32_t words = self.rib.sets.words
-        cdef uint32_t p_h = self.table.dests[h].paths_h
+        cdef uint32_t p_h = self.first(h)
         cdef uint32_t path_h, base, set_h, i, first_as
         cdef bint any_path = self.choice == PATHS_ALL and self.max_paths == 0
         cdef path_t *p
@@ -251,7 +253,7 @@ cdef class AdjOut:
             p = self.table.path(path_h)
             if p.flags & (PATH_REJECTED | PATH_NOT_USABLE):
                 break
-            p_h = p.next_h
+            p_h = self.following(p)
             if not self.rib.attrs.at(p.attrs_h).flags & AS_COMPILED:
                 self.rib.control.compile(p.attrs_h)
             if not self._allowed(p.peer, p.attrs_h):
@@ -298,7 +300,7 @@ cdef class AdjOut:
             c.path = self.table.path(other_h if i else path_h)
             c.attrs = self.rib.attrs.at(c.path.attrs_h)
             c.peer = &self.rib.peers[c.path.peer]
-            c.metric = self.rib.attrs.hop(c.path.attrs_h).metric
+            c.metric = self.metric(c.path.attrs_h)
         step = compare(&both[0], &both[1], &self.rib.options)
         return step >= DECIDED_OLDEST or -step >= DECIDED_OLDEST
 

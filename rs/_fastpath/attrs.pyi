@@ -49,13 +49,29 @@ class AttrTable:
     def stats(self) -> dict[str, int]:
         """Return counters.
 
-        sets, next_hops, next_hop_refs and wire_bytes (octets) count what is in use; bytes is the
-        memory of the table with its indices; hits counts lookups answered without parsing, misses
-        the blocks that were parsed.
+        sets, next_hops, next_hops_unreachable, next_hop_refs and wire_bytes (octets) count what is
+        in use; bytes is the memory of the table with its indices; hits counts lookups answered
+        without parsing, misses the blocks that were parsed.
         """
 
     def nexthops(self) -> list[tuple[str, int, int]]:
         """Return (next hop, metric, sets that use it); metric 4,294,967,295 is unreachable."""
+
+    def hops_from(self, pos: int, n: int) -> tuple[int, list[tuple[int, str, int, int]]]:
+        """Return the next hops in use among `n` handles from `pos`, beginning with 1.
+
+        First where to go on, 0 at the end; then (handle, next hop, metric, sets that use it).
+        """
+
+    def use_metrics(self, metric_of: Callable[[str], int | None] | None) -> None:
+        """Use `metric_of` for next hops from now on; resolve_step() does so for known ones."""
+
+    def resolve_step(self, pos: int, n: int) -> tuple[int, list[int]]:
+        """Ask again for the metrics of `n` next hops from handle `pos`, beginning with 1.
+
+        Returns where to go on, 0 at the end, and the handles of next hops whose metric changed. The
+        caller has prefixes that use these ranked again: Table.mark_hops.
+        """
 
     def set_metrics(self, metric_of: Callable[[str], int | None] | None) -> int:
         """Use `metric_of` from now on, for known next hops too; return how many changed."""

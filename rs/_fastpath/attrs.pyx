@@ -508,8 +508,11 @@ cdef class AttrTable:
     def stats(self):
         cdef uint32_t i
         cdef uint64_t hop_refs = 0
+        cdef uint32_t unreachable = 0
         for i in range(1, self.hops.top):
             hop_refs += hop_at(self, i).refs
+            if hop_at(self, i).refs and hop_at(self, i).metric == UNREACHABLE:
+                unreachable += 1
         return {
             "sets": self.sets.live,
             "bytes": (<uint64_t>self.sets.top * self.sets.item + self.blob.top * 8
@@ -521,6 +524,7 @@ cdef class AttrTable:
             "misses": self.misses,
             "next_hops": self.hops.live,
             "next_hop_refs": hop_refs,
+            "next_hops_unreachable": unreachable,
         }
 
     def nexthops(self):
@@ -532,6 +536,36 @@ cdef class AttrTable:
             if hop.refs:
                 out.append((addr_text(hop.addr, 4 if hop.len == 4 else 16), hop.metric, hop.refs))
         return out
+
+    def hops_from(self, uint32_t pos, uint32_t n):
+        cdef uint32_t i
+        cdef uint32_t end = self.hops.top if n >= self.hops.top - pos else pos + n
+        cdef nexthop_t *hop
+        cdef list out = []
+        for i in range(pos, end):
+            hop = hop_at(self, i)
+            if hop.refs:
+                out.append((i, addr_text(hop.addr, 4 if hop.len == 4 else 16), hop.metric,
+                            hop.refs))
+        return (end if end < self.hops.top else 0), out
+
+    def use_metrics(self, metric_of):
+        self.metric_of = metric_of
+
+    def resolve_step(self, uint32_t pos, uint32_t n):
+        cdef uint32_t i
+        cdef uint32_t metric
+        cdef uint32_t end = self.hops.top if n >= self.hops.top - pos else pos + n
+        cdef nexthop_t *hop
+        cdef list changed = []
+        for i in range(pos, end):
+            hop = hop_at(self, i)
+            if hop.refs:
+                metric = ask_metric(self.metric_of, hop.addr, hop.len)
+                if metric != hop.metric:
+                    hop.metric = metric
+                    changed.append(i)
+        return (end if end < self.hops.top else 0), changed
 
     def set_metrics(self, metric_of):
         cdef uint32_t i

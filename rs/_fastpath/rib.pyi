@@ -63,6 +63,20 @@ class Table:
 
         Begins after the key `after`. Returns the key to go on after, None at the end.
         """
+    def mark_hops(self, hops: bytes, pos: int, n: int, rank: bool = True) -> int:
+        """Queue those of `n` prefixes from handle `pos` that have a path with a wanted next hop.
+
+        They are ranked again, or with `rank` False evaluated alone. `hops` has an octet for each
+        next-hop handle, not 0 for those that are meant. Returns where to go on, 0 at the end.
+        """
+
+    def count_hops(self, counts: bytearray, pos: int, n: int) -> int:
+        """Add up the paths that are not rejected by next hop, over `n` prefixes from handle `pos`.
+
+        `counts` has a uint32 of the machine's for each next-hop handle. Returns where to go on, 0
+        at the end.
+        """
+
     def mark_all(self, pos: int, n: int, rank: bool = True) -> int:
         """Queue `n` prefixes from handle `pos` for evaluation; return where to go on or 0."""
 

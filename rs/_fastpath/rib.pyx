@@ -609,6 +609,55 @@ cdef class Table:
             return None
         return self.trie.addr(found[n - 1])[:self.trie.width], self.trie.plen(found[n - 1])
 
+    def mark_hops(self, bytes hops, uint32_t pos, uint32_t n, bint rank=True):
+        """Queue those of `n` prefixes from handle `pos` that have a path with one of these next
+        hops, for ranking or for evaluation alone; return where to go on or 0.
+
+        `hops` has an octet for each next-hop handle, not 0 for those that are meant.
+        """
+        cdef uint32_t h = pos, p_h, nh_h
+        cdef uint32_t end = self.trie.top if n >= self.trie.top - pos else pos + n
+        cdef const uint8_t *wanted = hops
+        cdef uint32_t top = <uint32_t>len(hops)
+        cdef path_t *p
+        while h < end:
+            if self.trie.plens[h] != 255:
+                p_h = self.dests[h].paths_h
+                while p_h:
+                    p = self.path(p_h)
+                    p_h = p.next_h
+                    if p.flags & PATH_REJECTED:
+                        continue
+                    nh_h = self.rib.attrs.at(p.attrs_h).nh_h
+                    if nh_h < top and wanted[nh_h]:
+                        if rank:
+                            self.dests[h].flags |= DEST_UNRANKED
+                        self.mark(h)
+                        break
+            h += 1
+        return h if h < self.trie.top else 0
+
+    def count_hops(self, bytearray counts, uint32_t pos, uint32_t n):
+        """Add up the paths in use by next hop over `n` prefixes from handle `pos`; return where to
+        go on or 0. `counts` has a uint32 of the machine's for each next-hop handle."""
+        cdef uint32_t h = pos, p_h, nh_h
+        cdef uint32_t end = self.trie.top if n >= self.trie.top - pos else pos + n
+        cdef uint8_t *octets = counts
+        cdef uint32_t *count = <uint32_t *>octets
+        cdef uint32_t top = <uint32_t>len(counts) >> 2
+        cdef path_t *p
+        while h < end:
+            if self.trie.plens[h] != 255:
+                p_h = self.dests[h].paths_h
+                while p_h:
+                    p = self.path(p_h)
+                    p_h = p.next_h
+                    nh_h = self.rib.attrs.at(p.attrs_h).nh_h
+                    if nh_h < top and not p.flags & PATH_REJECTED:
+                        count[nh_h] += 1
+            h += 1
+        return h if h < self.trie.top else 0
+
     def mark_all(self, uint32_t pos, uint32_t n, bint rank=True):
         """Queue `n` prefixes from handle `pos` for evaluation; return where to go on or 0."""
         cdef uint32_t h = pos

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rs.iana import Decided, SegmentType
@@ -32,7 +32,7 @@ from rs.iana import Decided, SegmentType
 from .update import count_ases, is_confed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 DEFAULT_LOCAL_PREF = 100
 
@@ -183,3 +183,15 @@ def rank(paths: Iterable[Path], options: Options) -> list[tuple[Path, Decided]]:
         compare(ahead, behind, options)[1] for ahead, behind in itertools.pairwise(order)
     ]
     return list(zip(order, reasons, strict=False))
+
+
+def seen_from(paths: Iterable[Path], metric_of: Callable[[str], int | None]) -> list[Path]:
+    """The same paths with the metrics of somebody elsewhere in the AS (RFC 9107 3.1).
+
+    What we cannot reach is eligible for nobody, whatever a table of metrics says.
+    """
+    return [
+        replace(path, igp_metric=metric_of(path.attrs["next_hop"]))
+        for path in paths
+        if path.igp_metric is not None
+    ]

@@ -35,14 +35,14 @@ Interpretations:
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rs.iana import BgpRole, Decided, Family, RejectReason, SegmentType
 
 from . import export
 from .codec import family_of
-from .decision import Options, Path, rank
+from .decision import Options, Path, rank, seen_from
 from .export import ExportOptions, Kind, Member, Role
 from .update import Context, Outcome, Result, decode_update, is_confed
 
@@ -69,6 +69,8 @@ class Peer:
     client_to_client: bool = True
     path_limit: int = 0
     """Paths of one prefix that are held; 0 for any number."""
+    orr: str | None = None
+    """Whose metrics choose what it is sent (RFC 9107); None for our own."""
 
     @property
     def ibgp(self) -> bool:
@@ -91,6 +93,8 @@ class RouterOptions:
     accept_as_sets: bool = False
     metrics: dict[str, int | None] = field(default_factory=dict)
     """IGP metric by next hop, None unreachable; 0 for those not listed."""
+    orr: dict[str, dict[str, int | None]] = field(default_factory=dict)
+    """By group its metrics, as above, but for those not listed unreachable."""
     med_always: bool = False
     deterministic_med: bool = True
     prefer_oldest: bool = True
@@ -243,6 +247,13 @@ class ReferenceRouter:
             self.announce(index, prefix, attrs, path_id, self.clock)
         return result
 
+    def rejudge(self) -> None:
+        """Judge every path again: metrics have changed, and nothing was received."""
+        for index, table in self.adj_rib_in.items():
+            for key, held in table.items():
+                reason = reject_reason(held.attrs, self.peers[index], self.options)
+                table[key] = replace(held, reason=reason)
+
     def _tick(self, now: float | None) -> None:
         self.clock = self.clock + 1 if now is None else now
 
@@ -313,15 +324,20 @@ class ReferenceRouter:
         """For every peer that is up the exact table it must hold: prefix -> attributes."""
         tables: dict[int, dict[str, Attrs]] = {index: {} for index in sorted(self.up)}
         for prefix, ranked in self.loc_rib().items():
-            due = export.outputs(
-                self.options.role,
-                self.members(family_of(prefix)),
-                [path for path, _ in ranked],
-                self.options.export(),
-            )
-            for index, (_, attrs) in due.items():
-                tables[index][prefix] = attrs
+            for member in self.members(family_of(prefix)):
+                order = self.ranked_for(member.index, [path for path, _ in ranked])
+                due = export.outputs(self.options.role, [member], order, self.options.export())
+                for index, (_, attrs) in due.items():
+                    tables[index][prefix] = attrs
         return tables
+
+    def ranked_for(self, index: int, ranked: list[Path]) -> list[Path]:
+        """Paths in the order that counts for a member: ours, or that of its group (RFC 9107)."""
+        group = self.peers[index].orr
+        if group is None:
+            return ranked
+        seen = seen_from(ranked, self.options.orr[group].get)
+        return [path for path, _ in rank(seen, self.options.decision())]
 
     def table(self, index: int) -> dict[str, Attrs]:
         """The table one member must hold."""

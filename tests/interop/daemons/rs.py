@@ -43,6 +43,9 @@ class Rs:
         self.workdir = workdir
         self.asn = asn
         self.members = list(members)
+        self.role = "route-server"
+        self.tables = ""
+        """More tables of the configuration, as TOML."""
         self.process: Process | None = None
         workdir.mkdir(parents=True, exist_ok=True)
 
@@ -62,7 +65,7 @@ class Rs:
         """Return the configuration as TOML."""
         lines = [
             "[router]",
-            'role = "route-server"',
+            f'role = "{self.role}"',
             f"asn = {self.asn}",
             f'router_id = "{self.host.address}"',
             f'listen = ["{self.host.address}:179", "[{self.host.address6}]:179"]',
@@ -85,7 +88,7 @@ class Rs:
                 "[[neighbors]]",
                 *(f"{key} = {json.dumps(value)}" for key, value in keys.items()),
             ]
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, self.tables]) + "\n"
 
     def start(self) -> None:
         """Start, and return when the API answers."""
