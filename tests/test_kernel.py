@@ -24,7 +24,17 @@ from rs.kernel import KernelWatch
 from rs.kernelroutes import KernelRoutes
 from tests.interop.daemons import lan as lan_module
 from tests.interop.daemons.lan import Lan, ip
-from tests.test_kernelroutes import DELETE, GATEWAY, OIF, PRIORITY, attr, link, message, number, route
+from tests.test_kernelroutes import (
+    DELETE,
+    GATEWAY,
+    OIF,
+    PRIORITY,
+    attr,
+    link,
+    message,
+    number,
+    route,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,7 +117,7 @@ class FakeKernel:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - a condition of several parties
             await asyncio.sleep(0.002)
 
 
@@ -199,7 +209,7 @@ def test_netlink_lost_and_found(monkeypatch, caplog):
             await until(lambda: not hops.kernel.in_step)
             assert hops.kernel.find("10.1.0.1") == 5
             fake.fails = [OSError(errno.EMFILE, "too many open files")] * 2
-            await until(lambda: hops.kernel.in_step)  # noqa: B023
+            await until(lambda: hops.kernel.in_step)
             assert fake.dumps == dumps + 1
             assert hops.kernel.find("10.9.0.1") == 1
         # The kernel refuses a dump.
@@ -298,9 +308,11 @@ def fib_metric(namespace: str, address: str) -> int | None:
 
 def random_command(rng: random.Random) -> str:
     six = rng.random() < 0.4
-    nets = ["2001:db8:5::/48", "2001:db8:5:1::/64", "2001:db8:5:1::7/128"] if six else [
-        *("10.50.0.0/16", "10.50.1.0/24", "10.50.1.7/32")
-    ]
+    nets = (
+        ["2001:db8:5::/48", "2001:db8:5:1::/64", "2001:db8:5:1::7/128"]
+        if six
+        else [*("10.50.0.0/16", "10.50.1.0/24", "10.50.1.7/32")]
+    )
     via = [f"2001:db8:{n}::9 dev e{n}" if six else f"10.60.{n}.9 dev e{n}" for n in (1, 2)]
     what = rng.choice(
         [f"via {via[0]}", f"via {via[1]}", "blackhole", "unreachable"]

@@ -56,7 +56,7 @@ def test_with_igp_the_longest_prefix_counts_and_the_rest_is_unreachable():
     assert metrics.find("10.1.0.1") == 0
     assert metrics.find("2001:db8::1") == 7
     assert metrics.find("192.0.2.1") is None
-    assert NextHopMetrics([]).find("192.0.2.1") is None
+    assert NextHopMetrics({}).find("192.0.2.1") is None
 
 
 def test_parent_and_length():
