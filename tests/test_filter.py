@@ -188,9 +188,9 @@ def test_prefix_length(bed):
 
 
 ORDER = [
-    (RejectReason.FIRST_AS, "path", (9, 65000, 174)),
     (RejectReason.FILTER_NEXT_HOP, "next_hop", "192.0.2.9"),
-    (RejectReason.FILTER_AS_PATH_LENGTH, "path", (PEER, 1, 2, 3, 4, 65000, 174, 5)),
+    (RejectReason.FILTER_AS_PATH_LENGTH, "path", (9, 1, 2, 3, 4, 65000, 174, 5)),
+    (RejectReason.FIRST_AS, "path", (9, 65000, 174, 5)),
     (RejectReason.FILTER_BOGON_ASN, "path", (PEER, 65000, 174, 5)),
     (RejectReason.FILTER_TRANSIT_FREE, "path", (PEER, 174, 5)),
     (RejectReason.FILTER_NEVER_VIA_ROUTE_SERVER, "path", (PEER, 5)),

@@ -5,8 +5,8 @@ IRR state). Checks of attributes run once per UPDATE, checks of the prefix once 
 here allocates. The order, which decides the reason that a route with two faults gets, is the one
 that ARouteServer's users know: next hop, AS_PATH length, AS numbers (bogon, transit-free, never via
 a route server), communities, IPv6 outside 2000::/3, black lists, bogons, IRR origin and prefix with
-their white lists, RPKI origin validation (RFC 6811), prefix length. First-AS and loop checks come
-before all these, in Rib.check.
+their white lists, RPKI origin validation (RFC 6811), prefix length. Loop checks come before all
+these, and the check of the leftmost AS behind AS_PATH length: see Rib.check.
 """
 
 cimport cython

@@ -21,7 +21,12 @@ from rs._fastpath.arena cimport slab_alloc, slab_free_all, slab_init, slab_relea
 from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
 from rs._fastpath.control cimport Control
 from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare, order
-from rs._fastpath.filter cimport FILTER_MAX_PREFIX, Filter
+from rs._fastpath.filter cimport (
+    FILTER_AS_PATH_LENGTH,
+    FILTER_MAX_PREFIX,
+    FILTER_NEXT_HOP,
+    Filter,
+)
 from rs._fastpath.paths cimport (
     DEST_DIRTY,
     DEST_UNRANKED,
@@ -700,14 +705,18 @@ cdef class Rib:
 
     cdef uint32_t check(self, uint32_t slot, uint32_t attrs_h) except 255:
         """Return the RejectReason that a path's attributes alone give it, 0 if it may be used."""
-        cdef uint32_t reason = self.protocol_check(slot, attrs_h)
+        cdef uint32_t reason = self.protocol_check(slot, attrs_h), found
         cdef Filter f
-        if reason or slot >= <uint32_t>len(self.filters):
+        if reason not in (0, REASON_FIRST_AS) or slot >= <uint32_t>len(self.filters):
             return reason
         f = <Filter>self.filters[slot]
         if f is None:
-            return 0
-        return f.check_attrs(self.attrs, attrs_h, self.peers[slot].asn)
+            return reason
+        found = f.check_attrs(self.attrs, attrs_h, self.peers[slot].asn)
+        # In the order that exchanges know, these two rules come before the leftmost AS.
+        if reason and found not in (FILTER_NEXT_HOP, FILTER_AS_PATH_LENGTH):
+            return reason
+        return found
 
     cdef uint32_t protocol_check(self, uint32_t slot, uint32_t attrs_h) except 255 nogil:
         """Return the RejectReason of a path by the protocol's own checks, 0 if there is none."""
@@ -723,12 +732,12 @@ cdef class Rib:
         if peer.reject_as_set and s.flags & AS_HAS_AS_SET:
             return REASON_AS_SET
         if peer.kind < PEER_IBGP:
-            if peer.first_as and s.first_as != peer.asn:
-                return REASON_FIRST_AS
             if s.flags & AS_HAS_CONFED:
                 return REASON_CONFED_SEGMENT
             if s.flags & AS_HAS_OTC and leaks(self.attrs, attrs_h, peer):
                 return REASON_OTC_LEAK
+            if peer.first_as and s.first_as != peer.asn:
+                return REASON_FIRST_AS
         else:
             if s.flags & AS_OWN_ORIGINATOR:
                 return REASON_ORIGINATOR_LOOP

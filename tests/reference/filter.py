@@ -90,12 +90,12 @@ def judge(
     behind = list(path)
     while behind and behind[0] == peer:
         behind.pop(0)
-    if path[0] != peer:
-        return Verdict(R.FIRST_AS)
     if rules.next_hops is not None and next_hop not in rules.next_hops:
         return Verdict(R.FILTER_NEXT_HOP)
     if rules.max_as_path_length and len(path) > rules.max_as_path_length:
         return Verdict(R.FILTER_AS_PATH_LENGTH)
+    if path[0] != peer:
+        return Verdict(R.FIRST_AS)
     if any(named(asn, rules.bogon_asns) for asn in path):
         return Verdict(R.FILTER_BOGON_ASN)
     if any(named(asn, rules.transit_free) for asn in behind):
