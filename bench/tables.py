@@ -123,6 +123,10 @@ class Tables:
     def __len__(self) -> int:
         return len(self.nlri)
 
+    def offers(self, member: int) -> list[tuple[Block, Offer]]:
+        """What a member brings: blocks, and its offer for each."""
+        return self._by_source.get(member, [])
+
     def updates(self, member: int, *, as4: bool = True, only: int = 0, longer: int = 0) -> bytes:
         """Encode a member's table, with one End-of-RIB per family at its end.
 

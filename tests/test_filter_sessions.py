@@ -23,6 +23,7 @@ from rs.client import Client
 from rs.iana import RejectReason as R
 from rs.show import reject_label
 from tests.interop.daemons.collector import Collector
+from tests.interop.daemons.lan import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 RS, A, B, C = 64500, 1001, 1002, 1003
@@ -169,12 +170,21 @@ def cases(*, ipv6: bool) -> list[frozenset[str]]:
 class Host:
     """An address of the loopback, as a Collector takes it."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, asn: int) -> None:
+        self.address = f"127.0.1.{asn % 10}"
         self.address6 = HOPS[0][1]
 
     def connect(self, address: str, port: int, *, timeout: float) -> socket.socket:
         return socket.create_connection((address, port), timeout, (self.address, 0))
+
+
+def up(member: Collector) -> bool:
+    """Connect, again if need be: a daemon that has not read everything yet takes nobody."""
+    if member.closed or not member.messages:
+        member.stop()
+        member.connect()
+        wait_until(lambda: member.established or member.closed, timeout=20, what="an answer")
+    return member.established
 
 
 @pytest.fixture(scope="module")
@@ -197,12 +207,10 @@ def exchange(tmp_path_factory):
         )  # fmt: skip
         stack.callback(daemon.wait)
         stack.callback(daemon.terminate)
-        members = {
-            asn: stack.enter_context(
-                Collector(Host(f"127.0.1.{asn % 10}"), asn, "127.0.0.1", port=port)
-            )
-            for asn in (A, B, C)
-        }
+        members = {asn: Collector(Host(asn), asn, "127.0.0.1", port=port) for asn in (A, B, C)}
+        for member in members.values():
+            stack.callback(member.stop)
+            wait_until(lambda member=member: up(member), timeout=20, what="sessions to be up")
         client = Client(str(folder / "api.sock"))
         stack.callback(client.close)
         yield members, client

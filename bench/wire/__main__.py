@@ -19,8 +19,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from bench.tables import generate
 from bench.wire.bed import DAEMON, Bed
 from bench.wire.daemons import PORT, Daemon, Site, known
+from bench.wire.filters import Filters
 from bench.wire.process import MemoryGroup, listens
 from bench.wire.scenarios import SCENARIOS, Scenario
 from bench.wire.worker import Order
@@ -28,7 +30,8 @@ from bench.wire.worker import Order
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def site_of(scenario: Scenario) -> Site:
+def site_of(scenario: Scenario, *, filters: bool = False) -> Site:
+    """The exchange of a scenario, which is scaled already where filters are asked for."""
     members = scenario.table.members
     mixed = scenario.mixed
     return Site(
@@ -39,12 +42,15 @@ def site_of(scenario: Scenario) -> Site:
         tags=scenario.table.tagged > 0,
         addpath=frozenset(range(0, members, 10)) if mixed else frozenset(),
         extended=frozenset(range(2, members, 10)) if mixed else frozenset(),
+        filters=Filters(generate(scenario.table)) if filters else None,
     )
 
 
-def run_once(daemon: Daemon, scenario: Scenario, scale: float) -> dict[str, Any]:
+def run_once(
+    daemon: Daemon, scenario: Scenario, scale: float, *, filters: bool = False
+) -> dict[str, Any]:
     """One run: bed, daemon, client; everything is gone afterwards."""
-    site = site_of(scenario)
+    site = site_of(scenario.scaled(scale), filters=filters)
     with tempfile.TemporaryDirectory(prefix="rsbench-") as name, Bed(site.members) as bed:
         folder = Path(name)
         folder.chmod(0o755)
@@ -221,6 +227,13 @@ def show(
 @click.option("--path", "paths", multiple=True, help="name=FILE: another build of a daemon.")
 @click.option("--runs", default=1, show_default=True, help="Runs of each daemon, in turn.")
 @click.option("--scale", default=1.0, show_default=True, help="Multiplies prefixes.")
+@click.option(
+    "--filters",
+    type=click.Choice(["none", "all", "both"]),
+    default="none",
+    show_default=True,
+    help="Import filters of rs; both: as another daemon, rs+filters, in the same runs.",
+)
 @click.option("--skip-missing", is_flag=True, help="Leave out daemons that are not installed.")
 @click.option("--json", "keep", type=click.Path(path_type=Path), help="Keep all figures here.")
 def main(
@@ -230,6 +243,7 @@ def main(
     paths: tuple[str, ...],
     runs: int,
     scale: float,
+    filters: str,
     skip_missing: bool,
     keep: Path | None,
 ) -> None:
@@ -256,6 +270,14 @@ def main(
     for one in chosen:
         if one not in SCENARIOS:
             raise click.ClickException(f"unknown scenario {one!r}; known: {', '.join(SCENARIOS)}")
+    filtered = {name for name in wanted if filters != "none" and daemons[name].can_filter}
+    if filters == "both":
+        for name in [name for name in wanted if name in filtered]:
+            daemons[f"{name}+filters"] = daemons[name]
+            wanted.insert(wanted.index(name) + 1, f"{name}+filters")
+        filtered = {f"{name}+filters" for name in filtered}
+    if filtered and any(SCENARIOS[one].real for one in chosen):
+        raise click.ClickException("--filters is for synthetic tables: not for W4 and W5")
     console = Console(width=None if sys.stdout.isatty() else 230)
     versions = {name: daemons[name].version() for name in wanted}
     kept: dict[str, Any] = {
@@ -271,7 +293,8 @@ def main(
         for _ in range(runs):
             for name in wanted:
                 try:
-                    results[name].append(run_once(daemons[name], scenario, scale))
+                    run = run_once(daemons[name], scenario, scale, filters=name in filtered)
+                    results[name].append(run)
                 except RuntimeError as error:
                     results[name].append({"error": str(error)})
                     console.print(f"{one} {name}: {error}", style="red")

@@ -15,10 +15,13 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.tables import RS_ASN, member_address, member_asn
 from bench.wire.bed import DAEMON, text
+
+if TYPE_CHECKING:
+    from bench.wire.filters import Filters
 
 PORT = 179
 
@@ -36,6 +39,8 @@ class Site:
     """`0:AS` keeps a route from that member."""
     addpath: frozenset[int] = frozenset()
     extended: frozenset[int] = frozenset()
+    filters: Filters | None = None
+    """Import filters are on; only rs has them here."""
 
     def asn(self, member: int) -> int:
         return RS_ASN if self.reflector else member_asn(member)
@@ -55,6 +60,8 @@ class Daemon:
     """Members get the next best path where the best is not for them, if asked to."""
     can_tags: ClassVar[bool] = True
     can_addpath: ClassVar[bool] = True
+    can_filter: ClassVar[bool] = False
+    """There is a configuration with all import filters on."""
     judge_as_floor: ClassVar[bool] = False
     """Everybody gets everything: tags, best paths and next hops are not looked at."""
     stop_signal_s: ClassVar[float] = 5.0
@@ -92,6 +99,7 @@ class Floor(Daemon):
 
 class Rs(Daemon):
     name = "rs"
+    can_filter = True
 
     def version(self) -> str:
         return self._output("-m", "rs", "--version").split()[-1]
@@ -109,12 +117,18 @@ class Rs(Daemon):
             "hold_time = 240",
             "passive = true",
         ]
+        if site.filters is not None:
+            lines += site.filters.shared(folder)
         for m in range(site.members):
             lines += ["[[neighbors]]", f'address = "{site.address(m)}"', f"asn = {site.asn(m)}"]
             if site.reflector:
                 lines.append("route_reflector_client = true")
             if m in site.addpath:
                 lines.append('add_path = "send"')
+            if site.filters is not None:
+                lines += site.filters.of_member(m, folder)
+        if site.filters is not None:
+            lines += site.filters.sets()
         (folder / "rs.toml").write_text("\n".join(lines) + "\n")
         return [self.path, "-m", "rs", "run", str(folder / "rs.toml")]
 
