@@ -90,12 +90,17 @@ def parse_asns(data: bytes) -> Iterator[list[tuple[int, int]]]:
 
     Forms: JSON as `bgpq4 -t -j` writes it, an object of lists or one list; `NAME = [ 1, 2 ];` as
     `bgpq4 -t -b`; or lines with a number or range each, with `AS` before or not, and comments after
-    `#`. ValueError for anything else, and for a file that is cut off.
+    `#`. ValueError for anything else, and for a file that is cut off; it names the line where the
+    form has lines.
     """
     text = data.decode("utf-8-sig")
     words: list[object]
+    where: list[int] = []
     if text.lstrip().startswith(("{", "[")):
-        found = json.loads(text)
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {error.lineno}: not JSON, or cut off: {error.msg}") from None
         lists = list(found.values()) if isinstance(found, dict) else [found]
         if not all(isinstance(one, list) for one in lists):
             raise ValueError("want lists of AS numbers")
@@ -106,9 +111,17 @@ def parse_asns(data: bytes) -> Iterator[list[tuple[int, int]]]:
         if text and not text.endswith("\n"):
             raise ValueError("the last line has no end: the file is cut off")
         lines = (line.partition("#")[0].strip() for line in text.split("\n"))
-        words = [line for line in lines if line]
+        numbered = [(number, line) for number, line in enumerate(lines, 1) if line]
+        where = [number for number, _ in numbered]
+        words = [line for _, line in numbered]
     for at in range(0, len(words), ASN_STEP):
-        yield [_asns(word) for word in words[at : at + ASN_STEP]]
+        batch = []
+        for index, word in enumerate(words[at : at + ASN_STEP], at):
+            try:
+                batch.append(_asns(word))
+            except ValueError as error:
+                raise ValueError(f"line {where[index]}: {error}" if where else str(error)) from None
+        yield batch
 
 
 def _asns(word: object) -> tuple[int, int]:

@@ -63,6 +63,15 @@ def test_as_lists_that_are_refused(data):
         asns(data)
 
 
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [(b"112\n# a comment\n\nAS-FOO\n", 4), (b'{"NN": [\n1,\n2\n', 4), (b"[1,\nx]", 2)],
+)
+def test_the_line_of_a_fault_is_told(data, line):
+    with pytest.raises(ValueError, match=rf"^line {line}: "):
+        asns(data)
+
+
 def test_sets_of_several_files_and_inline_entries(folder, tmp_path):
     (tmp_path / "a.json").write_text('{"NN": [{"prefix": "8.0.0.0/8", "exact": true}]}')
     (tmp_path / "b.txt").write_text("9.0.0.0/8 le 24\n2a00::/32\n")
