@@ -120,7 +120,9 @@ class Daemon:
         changed.
         """
         async with self._reloading:
-            return await self._reload()
+            done = await self._reload()
+        log.info("configuration read again: %s", done)
+        return done
 
     async def _reload(self) -> str:
         config = load_config(self.config.path)
@@ -236,7 +238,7 @@ async def _main(config: Config) -> None:
 async def _reload(daemon: Daemon) -> None:
     """Answer SIGHUP: a configuration with faults is reported, and the old one goes on."""
     try:
-        log.info("configuration read again: %s", await daemon.reload())
+        await daemon.reload()
     except ConfigError as error:
         for problem in error.problems:
             log.error("%s", problem)

@@ -8,7 +8,10 @@ clock here: whoever gathers gives both.
 from __future__ import annotations
 
 import math
+import shutil
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -116,7 +119,15 @@ class Figures:
     @property
     def command(self) -> str:
         """The beginning of a command that asks this daemon."""
-        return f"rs show --api {self.api}"
+        return f"{_program()} show --api {self.api}"
+
+
+def _program() -> str:
+    """Return how `rs` is called: `make run` puts it into a virtual environment, not into PATH."""
+    beside, here = Path(sys.executable).parent / "rs", Path.cwd()
+    if shutil.which("rs") is None and beside.exists() and beside.is_relative_to(here):
+        return str(beside.relative_to(here))
+    return "rs"
 
 
 # --- in words -----------------------------------------------------------------------------------

@@ -342,7 +342,7 @@ def show_result(result: Result) -> None:
             console.print(f"{o.plan.name} to {o.plan.target}: {o.error}")
     failed = sum(not o.complete for o in result.outcomes)
     console.print(
-        f"{len(result.outcomes)} sessions ({failed} incomplete), {result.routes:,} routes sent in"
+        f"sessions: {len(result.outcomes)} ({failed} incomplete), {result.routes:,} routes sent in"
         f" {result.seconds:.2f} s, {_per_second(result.routes, result.seconds):,} routes/s"
         + (", interrupted" if result.interrupted else "")
     )

@@ -642,7 +642,9 @@ class Session:
         else:
             self.ingest = CountingIngest(agreed)
         self._emit(Up(machine.conn, agreed))
-        self._log("info", f"established with AS{agreed.peer_asn} ({agreed.peer_router_id})")
+        families = ", ".join(family.label for family in agreed.families)
+        who = f"AS{agreed.peer_asn} ({agreed.peer_router_id})"
+        self._log("info", f"established with {who}: {families or 'no family in common'}")
 
     def _went_down(self, event: Event, cause: Cause) -> None:
         self._counters.flaps += 1

@@ -476,8 +476,8 @@ class Transport:
                 self._connect(peer)
             case Close(Connection() as conn):
                 self._close(conn)
-            case Up(_, agreed):
-                log.info("%s: %s", peer.address, ", ".join(f.label for f in agreed.families))
+            case Up():
+                pass  # the session's own line says it
             case Down():
                 self.router.on_down(peer)
             case RefreshReceived(family, subtype):

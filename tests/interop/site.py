@@ -283,7 +283,13 @@ class Speaker(ABC):
         """Wait until the sessions with these are established."""
         self.wait(lambda: self.up() >= set(neighbors), f"reach {', '.join(neighbors)}")
 
-    def wait_paths(self, prefix: str, wanted: Callable[[list[Seen]], object], what: str) -> None:
+    def wait_paths(
+        self,
+        prefix: str,
+        wanted: Callable[[list[Seen]], object],
+        what: str,
+        timeout: float = 2 * WAIT,
+    ) -> None:
         """Wait until what is known of a prefix pleases the callable."""
         seen: list[Seen] = []
 
@@ -292,7 +298,7 @@ class Speaker(ABC):
             return wanted(seen)
 
         try:
-            self.wait(pleases, f"have {prefix} {what}")
+            self.wait(pleases, f"have {prefix} {what}", timeout)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{prefix}: {seen}") from None
 

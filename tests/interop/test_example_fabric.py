@@ -102,6 +102,16 @@ def test_fabric(fabric: Fabric) -> None:
     for spine in fabric.spines:
         assert set(spine.rejected().values()) == {"as-loop"}
 
+    # A cable is cut: the spine says so long before a hold time is over.
+    spine = fabric.spines[0]
+    spine.machine.run("ip", "link", "set", "leaf3", "down")
+    leaves[1].wait_paths("10.10.3.0/24", lambda seen: len(seen) == 1, "by one spine", timeout=6)
+    leaves[1].wait_count(SHARED, 2)
+    leaves[1].wait(lambda: fabric.reaches(1, 3), "reach leaf3 by spine2")
+    spine.machine.run("ip", "link", "set", "leaf3", "up")
+    spine.machine.add("leaf3", "2001:db8:64:1::6/127")  # the kernel has dropped it with the port
+    leaves[1].wait_count("10.10.3.0/24", 2)
+
     # A spine dies: everything by the other one.
     fabric.spines[0].kill()
     for leaf, speaker in leaves.items():
