@@ -68,6 +68,17 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """One path of a prefix as one daemon sees it: what a reflector and ADD-PATH are about."""
+
+    med: int | None = None
+    local_pref: int | None = None
+    next_hop: str | None = None
+    originator: str | None = None
+    clusters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Neighbor:
     """A neighbor to configure; `passive` means that the daemon only listens for it."""
 
@@ -80,6 +91,8 @@ class Neighbor:
     role: str | None = None
     """What the daemon is to the neighbor (RFC 9234), as `rs` spells it; only BIRD and FRR know."""
     strict_role: bool = False
+    receives_paths: bool = False
+    """Takes several paths of a prefix (RFC 7911)."""
 
     @property
     def version(self) -> int:
@@ -276,6 +289,10 @@ class Daemon(ABC):
     @abstractmethod
     def routes(self, neighbor: str | None = None) -> dict[str, Route]:
         """Return the routes received, from one neighbor or all, by prefix."""
+
+    def paths(self, prefix: str) -> list[Seen]:
+        """Return every path received for an IPv4 prefix; where a driver can tell."""
+        raise NotImplementedError(f"{self.name}: paths of {prefix}")
 
     @abstractmethod
     def route_refresh(self, neighbor: str) -> None:

@@ -6,7 +6,7 @@ import re
 import socket
 import subprocess
 
-from .base import Daemon, Route
+from .base import Daemon, Route, Seen
 
 FAMILY = {"ipv4-unicast": ("ipv4", "4"), "ipv6-unicast": ("ipv6", "6")}
 ORIGIN = {"igp": "ORIGIN_IGP", "egp": "ORIGIN_EGP", "incomplete": "ORIGIN_INCOMPLETE"}
@@ -67,6 +67,7 @@ class Bird(Daemon):
                 own = self.host.address if version == "4" else self.host.address6
                 lines.append(
                     f"  {table} {{ import all; next hop address {own};"
+                    f"{' add paths rx;' if neighbor.receives_paths else ''}"
                     f" export filter {{ if source != RTS_STATIC then reject;"
                     f" {self._export(family)}accept; }}; }};"
                 )
@@ -147,6 +148,32 @@ class Bird(Daemon):
                     raise
                 found.update(_parse(reply))
         return found
+
+    def paths(self, prefix: str) -> list[Seen]:
+        try:
+            reply = self.birdc(f"show route all for {prefix}")
+        except RuntimeError as error:
+            if "8001" in str(error):  # network not found
+                return []
+            raise
+        found: list[dict[str, str]] = []
+        for code, text in reply:
+            if code == "1007" and "[" in text:
+                found.append({})
+            elif code == "1012" and ":" in text:
+                name, _, value = text.strip().partition(": ")
+                found[-1].setdefault(name.rstrip(":"), value)
+        return [
+            Seen(
+                med=int(path["BGP.med"]) if "BGP.med" in path else None,
+                local_pref=int(path["BGP.local_pref"]),
+                next_hop=path["BGP.next_hop"].split()[0],
+                originator=path.get("BGP.originator_id"),
+                clusters=tuple(path.get("BGP.cluster_list", "").split()),
+            )
+            for path in found
+            if "BGP.local_pref" in path
+        ]
 
     def route_refresh(self, neighbor: str) -> None:
         self.birdc(f"reload in {self.neighbors[neighbor].label}")

@@ -10,7 +10,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from .base import FAMILIES, WAIT, Daemon, Route, communities_from_text
+from .base import FAMILIES, WAIT, Daemon, Route, Seen, communities_from_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -213,6 +213,20 @@ class Frr(Daemon):
                     if peer in self.neighbors and neighbor in {None, peer}:
                         found[prefix] = _route(prefix, path)
         return found
+
+    def paths(self, prefix: str) -> list[Seen]:
+        answer = json.loads(self.vtysh(f"show bgp ipv4 unicast {prefix} json"))
+        return [
+            Seen(
+                med=path.get("metric", path.get("med")),
+                local_pref=path.get("locPrf"),
+                next_hop=path["nexthops"][0]["ip"],
+                originator=path.get("originatorId"),
+                clusters=tuple(path.get("clusterList", {}).get("list", ())),
+            )
+            for path in answer.get("paths", [])
+            if path["peer"]["peerId"] in self.neighbors
+        ]
 
     def route_refresh(self, neighbor: str) -> None:
         for family in self.neighbors[neighbor].families:

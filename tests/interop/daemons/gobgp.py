@@ -7,7 +7,7 @@ import json
 import subprocess
 from typing import Any
 
-from .base import FAMILIES, WAIT, Daemon, Route
+from .base import FAMILIES, WAIT, Daemon, Route, Seen
 
 AFI_SAFI = dict(zip(FAMILIES, ("ipv4-unicast", "ipv6-unicast"), strict=True))
 SHORT = dict(zip(FAMILIES, ("ipv4", "ipv6"), strict=True))
@@ -85,6 +85,11 @@ class Gobgp(Daemon):
                     "[[neighbors.afi-safis]]",
                     "[neighbors.afi-safis.config]",
                     f'afi-safi-name = "{AFI_SAFI[family]}"',
+                    *(
+                        ["[neighbors.afi-safis.add-paths.config]", "receive = true"]
+                        if neighbor.receives_paths
+                        else []
+                    ),
                 ]
         (self.workdir / "gobgpd.toml").write_text("\n".join(lines) + "\n")
 
@@ -170,6 +175,23 @@ class Gobgp(Daemon):
                     continue
                 for prefix, paths in answer.items():
                     found[prefix] = _route(prefix, paths[0]["attrs"])
+        return found
+
+    def paths(self, prefix: str) -> list[Seen]:
+        found: list[Seen] = []
+        for address in self.neighbors:
+            answer = self.gobgp("neighbor", address, "adj-in", "-a", "ipv4")
+            for path in answer.get(prefix, []) if isinstance(answer, dict) else []:
+                by_type = {attribute["type"]: attribute for attribute in path["attrs"]}
+                found.append(
+                    Seen(
+                        med=by_type.get(4, {}).get("metric"),
+                        local_pref=by_type.get(5, {}).get("value"),
+                        next_hop=by_type[3]["nexthop"],
+                        originator=by_type.get(9, {}).get("value"),
+                        clusters=tuple(by_type.get(10, {}).get("value", ())),
+                    )
+                )
         return found
 
     def route_refresh(self, neighbor: str) -> None:

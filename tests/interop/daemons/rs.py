@@ -46,6 +46,8 @@ class Rs:
         self.role = "route-server"
         self.tables = ""
         """More tables of the configuration, as TOML."""
+        self.router: dict[str, Any] = {}
+        """Further keys of [router], or other values of these."""
         self.process: Process | None = None
         workdir.mkdir(parents=True, exist_ok=True)
 
@@ -63,12 +65,16 @@ class Rs:
 
     def config(self) -> str:
         """Return the configuration as TOML."""
+        router: dict[str, Any] = {
+            "role": self.role,
+            "asn": self.asn,
+            "router_id": self.host.address,
+            "listen": [f"{self.host.address}:179", f"[{self.host.address6}]:179"],
+            **self.router,
+        }
         lines = [
             "[router]",
-            f'role = "{self.role}"',
-            f"asn = {self.asn}",
-            f'router_id = "{self.host.address}"',
-            f'listen = ["{self.host.address}:179", "[{self.host.address6}]:179"]',
+            *(f"{key} = {json.dumps(value)}" for key, value in router.items()),
             "[api]",
             f'socket = "{self.workdir / "rs.sock"}"',
         ]
@@ -101,6 +107,16 @@ class Rs:
         if not process.alive():
             status = process.returncode()
             raise AssertionError(f"rs ended with status {status}:\n{self.log_tail()}")
+
+    def reload(self) -> None:
+        """Have the running daemon use what `members` and `router` are by now."""
+        (self.workdir / "rs.toml").write_text(self.config())
+        argv = [sys.executable, "-m", "rs", "reload", "--api", str(self.workdir / "rs.sock")]
+        done = subprocess.run(
+            argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=SHOW_TIMEOUT, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"rs reload: {done.stdout}{done.stderr}")
 
     def stop(self) -> int | None:
         """End it with SIGTERM; return its exit status."""
