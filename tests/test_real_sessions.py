@@ -239,3 +239,53 @@ def test_all_peers_of_a_recorded_table(tmp_path, family):
                 assert advertised == sum(map(len, want.values()))
         # All sources go, and so does all they have brought.
         listen(*listeners, until=lambda: not any(li.routes() for li in listeners), seconds=SECONDS)
+
+
+# --- recorded path identifiers --------------------------------------------------------------------
+
+MANY = """[router]
+asn = 64500
+router_id = "10.0.0.1"
+[defaults]
+as_set = "accept"
+first_as_check = false
+[[neighbors]]
+range = "127.0.1.0/24"
+add_path = "receive"
+[[neighbors]]
+range = "127.0.2.0/24"
+add_path = "send"
+"""
+
+
+def test_recorded_path_identifiers(tmp_path):
+    """Paths told apart by RFC 8050 alone are played as such, and all sent on.
+
+    The file's first peer is the collector itself, whose routes have no next hop.
+    """
+    file = data_file("rib.add-path.ipv4.mrt.gz")
+    offers = {}
+    with open_mrt(file) as mrt:
+        for entry in mrt.rib_entries():
+            if entry.peer:
+                offers[entry.peer, entry.prefix, entry.path_id] = entry.attrs
+    assert len(offers) == 60
+    assert max(Counter((peer, prefix) for peer, prefix, _ in offers).values()) == 2
+    options, exported = RouterOptions(asn=RS_ASN), ExportOptions(RS_ASN)
+    source, member = Peer(1, 64700, "127.0.1.1", enforce_first_as=False), Member(1000, 64600)
+    want = {}
+    for (peer, prefix, number), attrs in offers.items():
+        if not reject_reasons(attrs, source, options):
+            path = Path(peer, source.asn, False, 1, source.address, attrs, path_id=number)
+            want.setdefault(prefix, []).append(export.output_attrs(path, member, exported))
+    assert want
+    with Rs(tmp_path, MANY) as rs:
+        speaker = Speaker("127.0.2.1", 64600, "127.0.2.1", families=(V4,), hears_paths=(V4,))
+        listener = Listener(speaker, rs.port)
+        chosen = ("--peer", 1, "--peer", 2, "--asn", 64700, "--local-prefix", "127.0.1.0/24")
+        with rs.replay(file, *chosen):
+            listen(listener, until=settled(rs, 2, 60, listener), seconds=SECONDS)
+            held = speaker.paths()
+            for paths in (*held.values(), *want.values()):
+                paths.sort(key=repr_of)
+            compare_tables(speaker.address, held, want)

@@ -6,7 +6,7 @@ All three are internal. Collectors outside the AS announce the same prefix, each
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -218,3 +218,37 @@ def test_several_paths(backbone: Backbone, turn: int) -> None:
     for collector in backbone.collectors.values():
         collector.withdraw(PREFIX)
     backbone.wait_meds(bird=set(), frr=set(), gobgp=set())
+
+
+@pytest.mark.parametrize("name", ["bird", "gobgp"])
+def test_several_paths_from_a_client(lan: Lan, tmp_path: Path, name: str) -> None:
+    """What a daemon sends with identifiers is all taken in, or as much of it as it may send."""
+    if (reason := DAEMONS[name].missing()) is not None:
+        pytest.skip(reason)
+    host, other = lan.host(1), lan.host(2)
+    tags = ["65000:1", "65000:2", "65000:3"]
+    neighbor = Neighbor(host.address, AS, FAMILIES[:1], sends_paths=True)
+    daemon = DAEMONS[name](other, tmp_path / name, AS, [neighbor])
+    daemon.more = {PREFIX: tags}
+    rs = Rs(host, tmp_path / "rs", AS)
+    rs.role = "route-reflector"
+    client = {"route_reflector_client": True, "add_path": "receive"}
+    rs.members = [Member(other.address, AS, FAMILIES[:1], options=client)]
+
+    def held() -> list[dict[str, Any]]:
+        found = rs.show("route", PREFIX)
+        return list(found["routes"][0]["paths"]) if found["routes"] else []
+
+    with rs, daemon:
+        rs.wait(lambda: len(held()) == 3, f"have three paths of {PREFIX}")
+        assert len({path["path_id"] for path in held()}) == 3
+        assert sorted(path["attributes"]["communities"] for path in held()) == [[t] for t in tags]
+        client["add_path_receive_limit"] = 2
+        rs.reload()
+
+        def refused() -> int:
+            shown = rs.neighbors()[other.address]["families"][FAMILIES[0]]
+            return shown["refused"] if shown["received"] == 2 else 0
+
+        rs.wait(lambda: refused() == 1, "take in two paths and count the third")
+        assert len(held()) == 2

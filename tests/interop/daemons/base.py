@@ -93,6 +93,8 @@ class Neighbor:
     strict_role: bool = False
     receives_paths: bool = False
     """Takes several paths of a prefix (RFC 7911)."""
+    sends_paths: bool = False
+    """Sends several; only BIRD and GoBGP."""
 
     @property
     def version(self) -> int:
@@ -147,6 +149,8 @@ class Daemon(ABC):
         self.router_id = host.address
         self.neighbors = {neighbor.address: neighbor for neighbor in neighbors}
         self.exported: dict[str, Exported] = {}
+        self.more: dict[str, list[str]] = {}
+        """Prefix -> standard communities; one more path of it for each (BIRD and GoBGP)."""
         self.process: Process | None = None
         workdir.mkdir(parents=True, exist_ok=True)
 

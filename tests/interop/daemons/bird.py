@@ -6,7 +6,7 @@ import re
 import socket
 import subprocess
 
-from .base import Daemon, Route, Seen
+from .base import Daemon, Neighbor, Route, Seen
 
 FAMILY = {"ipv4-unicast": ("ipv4", "4"), "ipv6-unicast": ("ipv6", "6")}
 ORIGIN = {"igp": "ORIGIN_IGP", "egp": "ORIGIN_EGP", "incomplete": "ORIGIN_INCOMPLETE"}
@@ -49,6 +49,13 @@ class Bird(Daemon):
                 if exported.route.family == family
             ]
             lines.append("}")
+        for prefix, communities in self.more.items():
+            for community in communities:
+                tag = f"bgp_community.add(({community.replace(':', ',')}));"
+                lines.append(
+                    f"protocol static {{ {'ipv6' if ':' in prefix else 'ipv4'};"
+                    f" route {prefix} blackhole {{ {tag} }}; }}"
+                )
         for neighbor in self.neighbors.values():
             local = self.host.address if neighbor.version == 4 else self.host.address6
             lines += [
@@ -67,7 +74,7 @@ class Bird(Daemon):
                 own = self.host.address if version == "4" else self.host.address6
                 lines.append(
                     f"  {table} {{ import all; next hop address {own};"
-                    f"{' add paths rx;' if neighbor.receives_paths else ''}"
+                    f"{_add_paths(neighbor)}"
                     f" export filter {{ if source != RTS_STATIC then reject;"
                     f" {self._export(family)}accept; }}; }};"
                 )
@@ -185,6 +192,11 @@ class Bird(Daemon):
             for _, text in self.birdc(f"show protocols all {neighbor.label}")
         )
         return sum(int(line.split()[2]) for line in lines if "Import updates:" in line)
+
+
+def _add_paths(neighbor: Neighbor) -> str:
+    words = [w for w, yes in (("rx", neighbor.receives_paths), ("tx", neighbor.sends_paths)) if yes]
+    return f" add paths {'on' if len(words) == 2 else words[0]};" if words else ""
 
 
 def _reply(stream: object) -> list[tuple[str, str]]:

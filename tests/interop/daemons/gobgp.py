@@ -85,11 +85,9 @@ class Gobgp(Daemon):
                     "[[neighbors.afi-safis]]",
                     "[neighbors.afi-safis.config]",
                     f'afi-safi-name = "{AFI_SAFI[family]}"',
-                    *(
-                        ["[neighbors.afi-safis.add-paths.config]", "receive = true"]
-                        if neighbor.receives_paths
-                        else []
-                    ),
+                    "[neighbors.afi-safis.add-paths.config]",
+                    f"receive = {str(neighbor.receives_paths).lower()}",
+                    f"send-max = {8 if neighbor.sends_paths else 0}",
                 ]
         (self.workdir / "gobgpd.toml").write_text("\n".join(lines) + "\n")
 
@@ -97,6 +95,12 @@ class Gobgp(Daemon):
         super().start()
         for prefix in self.exported:
             self.apply(prefix)
+        for prefix, communities in self.more.items():
+            family = SHORT[FAMILIES[":" in prefix]]
+            own = self.host.address6 if ":" in prefix else self.host.address
+            for number, community in enumerate(communities, start=1):
+                words = [prefix, "identifier", str(number), "origin", "igp", "nexthop", own]
+                self.gobgp("global", "rib", "add", *words, "community", community, "-a", family)
 
     def gobgp(self, *words: str) -> Any:
         """Run `gobgp -j`; return the decoded answer, or its text where that is not JSON."""
