@@ -446,23 +446,35 @@ class FrrSpeaker(Speaker):
     def answers(self) -> bool:
         return self._alive()
 
-    def vtysh(self, command: str) -> Any:
-        """Run a command that answers in JSON."""
-        return json.loads(self.machine.run("vtysh", "-d", "bgpd", "-c", f"{command} json"))
+    def bgpd(self, command: str) -> Any:
+        """Run a command that answers in JSON, by the socket that vtysh uses.
+
+        A command ends with an octet 0, an answer with three and its status.
+        """
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(WAIT)
+            sock.connect(str(self.machine.run_dir / "frr" / "bgpd.vty"))
+            for line in ("enable", command):
+                sock.sendall(line.encode() + b"\0")
+                answer = b""
+                while answer[-4:-1] != b"\0\0\0":
+                    data = sock.recv(1 << 16)
+                    if not data:
+                        raise OSError(f"{self}: bgpd closed its socket")
+                    answer += data
+        return json.loads(answer[:-4].rstrip(b"\0"))
 
     def up(self) -> set[str]:
         return {
             address
-            for address, neighbor in self.vtysh("show bgp neighbors").items()
+            for address, neighbor in self.bgpd("show bgp neighbors json").items()
             if isinstance(neighbor, dict) and neighbor.get("bgpState") == "Established"
         }
 
     def table(self) -> dict[str, list[Seen]]:
         found: dict[str, list[Seen]] = {}
         for family in ("ipv4", "ipv6"):
-            answer = json.loads(
-                self.machine.run("vtysh", "-d", "bgpd", "-c", f"show bgp {family} json detail")
-            )
+            answer = self.bgpd(f"show bgp {family} json detail")
             for prefix, paths in answer["routes"].items():
                 for path in paths:
                     if path.get("peer", {}).get("type") not in {"internal", "external"}:
