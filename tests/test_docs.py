@@ -1,4 +1,4 @@
-"""The documents: commands in them are commands that there are."""
+"""The documents: links lead somewhere, and commands in them are commands that there are."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from rs.cli import cli
 
 ROOT = Path(__file__).resolve().parents[1]
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
@@ -35,6 +36,26 @@ def documents() -> list[Path]:
 
 DOCUMENTS = documents()
 each = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the fragments of a file's headings, as they are made from Markdown."""
+    headings = re.findall(r"^#+ +(.*)$", path.read_text(), re.MULTILINE)
+    words = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {word.strip().replace(" ", "-") for word in words}
+
+
+@each
+def test_links_lead_somewhere(path: Path) -> None:
+    broken = []
+    for link in LINK.findall(re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)):
+        if "://" in link:
+            continue
+        name, _, fragment = link.partition("#")
+        target = path.parent / name if name else path
+        if not target.exists() or (fragment and fragment not in anchors(target)):
+            broken.append(link)
+    assert broken == []
 
 
 def commands(text: str) -> list[list[str]]:
