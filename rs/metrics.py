@@ -57,6 +57,10 @@ METRICS = {
     "rs_neighbor_prefixes_received": ("gauge", "Paths in the Adj-RIB-In, rejected ones included."),
     "rs_neighbor_prefixes_accepted": ("gauge", "Paths that may be used."),
     "rs_neighbor_prefixes_rejected": ("gauge", "Paths that import rejected."),
+    "rs_neighbor_paths_refused_total": (
+        "counter",
+        "Paths not taken in, beyond what the neighbor may have for one prefix.",
+    ),
     "rs_neighbor_prefixes_advertised": ("gauge", "Prefixes that the neighbor has been sent."),
     "rs_neighbor_rejects": ("gauge", "Rejected paths by reason."),
     "rs_neighbor_lag_bytes": ("gauge", "Of the log not sent yet, what is for others included."),
@@ -184,6 +188,7 @@ class MetricsWalk:
             self._add("rs_neighbor_prefixes_received", family["received"], more)
             self._add("rs_neighbor_prefixes_accepted", family["accepted"], more)
             self._add("rs_neighbor_prefixes_rejected", family["rejected"], more)
+            self._add("rs_neighbor_paths_refused_total", family["refused"], more)
             self._add("rs_neighbor_prefixes_advertised", family["advertised"], more)
         for reason, count in found["rejects"].items():
             self._add("rs_neighbor_rejects", count, f'{{{who},reason="{reason}"}}')

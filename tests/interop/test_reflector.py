@@ -227,13 +227,13 @@ def test_several_paths_from_a_client(lan: Lan, tmp_path: Path, name: str) -> Non
         pytest.skip(reason)
     host, other = lan.host(1), lan.host(2)
     tags = ["65000:1", "65000:2", "65000:3"]
-    neighbor = Neighbor(host.address, AS, FAMILIES[:1], sends_paths=True)
+    neighbor = Neighbor(host.address, AS, FAMILIES[:1], passive=True, sends_paths=True)
     daemon = DAEMONS[name](other, tmp_path / name, AS, [neighbor])
     daemon.more = {PREFIX: tags}
     rs = Rs(host, tmp_path / "rs", AS)
     rs.role = "route-reflector"
     client = {"route_reflector_client": True, "add_path": "receive"}
-    rs.members = [Member(other.address, AS, FAMILIES[:1], options=client)]
+    rs.members = [Member(other.address, AS, FAMILIES[:1], passive=False, options=client)]
 
     def held() -> list[dict[str, Any]]:
         found = rs.show("route", PREFIX)
