@@ -5,8 +5,8 @@ stages look up what a session may do. A fault raises NotifyError with the NOTIFI
 
 RFC 4760 (multiprotocol), 5492 (capabilities), 6286 (BGP identifier), 6793 (4-octet AS numbers),
 2918 and 7313 (route refresh), 7607 (AS 0), 7911 (ADD-PATH), 8654 (extended messages), 8950
-(extended next hop), 9234 (roles), draft-walton-bgp-hostname-capability (FQDN),
-draft-abraitis-idr-addpath-paths-limit (PATHS-LIMIT).
+(extended next hop), 9234 (roles), 4724, 8538 and 9494 (restarts, see `restart_caps`),
+draft-walton-bgp-hostname-capability (FQDN), draft-abraitis-idr-addpath-paths-limit (PATHS-LIMIT).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rs import restart_caps
 from rs.errors import NotifyError
 from rs.iana import (
     AS_TRANS,
@@ -30,6 +31,8 @@ from rs.messages import OpenMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from rs.restart_caps import GracefulRestart
 
 _NAME_LEN = 64
 """Octets of a host or domain name in the FQDN capability."""
@@ -65,6 +68,8 @@ class Offer:
     addpath: Mapping[Family, AddPathMode] = field(default_factory=dict)
     paths_limit: Mapping[Family, int] = field(default_factory=dict)
     """Paths of a prefix that we take at most, in families of which we receive several."""
+    graceful_restart: GracefulRestart | None = None
+    """None leaves the capability out."""
     hostname: str = ""
     domain: str = ""
     role: BgpRole | None = None
@@ -102,6 +107,7 @@ class PeerCapabilities:
     """(AFI, SAFI, next hop AFI) triples of extended next hop."""
     roles: tuple[int, ...] = ()
     """Values of the role capability, in wire order."""
+    graceful_restart: GracefulRestart | None = None
     hostname: str = ""
     domain: str = ""
     names: tuple[str, ...] = ()
@@ -128,6 +134,12 @@ class Negotiated:
     addpath_receive: frozenset[Family]
     addpath_send: frozenset[Family]
     extended_next_hop: frozenset[Family]
+    graceful_restart: GracefulRestart | None
+    """What the peer says of its restarts; None unless both sides have the capability."""
+    notification_restart: bool
+    """Both sides keep routes when a NOTIFICATION other than Hard Reset ends the session."""
+    long_lived: bool
+    """Both sides have the long-lived capability (RFC 9494)."""
     peer_asn: int
     peer_router_id: str
     peer_hostname: str
@@ -155,6 +167,9 @@ def encode_capabilities(offer: Offer) -> tuple[tuple[int, bytes], ...]:
         found.append((CapabilityCode.EXTENDED_MESSAGE, b""))
     if offer.role is not None:
         found.append((CapabilityCode.ROLE, bytes([offer.role])))
+    if offer.graceful_restart is not None:
+        value = restart_caps.encode_restart(offer.graceful_restart)
+        found.append((CapabilityCode.GRACEFUL_RESTART, value))
     if offer.four_octet_as:
         found.append((CapabilityCode.FOUR_OCTET_AS, offer.asn.to_bytes(4)))
     addpath = b"".join(
@@ -166,6 +181,9 @@ def encode_capabilities(offer: Offer) -> tuple[tuple[int, bytes], ...]:
         found.append((CapabilityCode.ADD_PATH, addpath))
     if offer.enhanced_route_refresh and offer.route_refresh:
         found.append((CapabilityCode.ENHANCED_ROUTE_REFRESH, b""))
+    if offer.graceful_restart is not None and offer.graceful_restart.long_lived is not None:
+        value = restart_caps.encode_long_lived(offer.graceful_restart.long_lived)
+        found.append((CapabilityCode.LONG_LIVED_GRACEFUL_RESTART, value))
     if offer.hostname:
         names = (_name(offer.hostname), _name(offer.domain))
         found.append((CapabilityCode.FQDN, b"".join(bytes([len(n)]) + n for n in names)))
@@ -232,6 +250,8 @@ def decode_capabilities(capabilities: tuple[tuple[int, bytes], ...]) -> PeerCapa
             case CapabilityCode.ROLE:
                 roles.append(value[0])
                 names.append(f"role {_role_name(value[0])}")
+            case CapabilityCode.GRACEFUL_RESTART | CapabilityCode.LONG_LIVED_GRACEFUL_RESTART:
+                names.append(restart_caps.describe(code, value, family_name))
             case CapabilityCode.FQDN:
                 hostname, domain = _fqdn(value)
                 full = ".".join(filter(None, (hostname, domain)))
@@ -257,6 +277,7 @@ def decode_capabilities(capabilities: tuple[tuple[int, bytes], ...]) -> PeerCapa
         paths_limit=paths_limit,
         next_hops=frozenset(next_hops),
         roles=tuple(roles),
+        graceful_restart=restart_caps.heard(capabilities),
         hostname=hostname,
         domain=domain,
         names=tuple(names),
@@ -375,6 +396,8 @@ def negotiate(
         if ours.get(f, 0) & AddPathMode.SEND and _mode(heard, f) & AddPathMode.RECEIVE
     )
     limits = {f: heard.paths_limit.get((f.afi, f.safi), 0) for f in addpath_send}
+    our_restart = offer.graceful_restart if capable else None
+    their_restart = heard.graceful_restart if our_restart is not None else None
     return Negotiated(
         families=families,
         four_octet_as=capable and offer.four_octet_as and heard.asn is not None,
@@ -399,6 +422,15 @@ def negotiate(
             and offer.extended_next_hop
             and (Afi.IPV4, Safi.UNICAST, Afi.IPV6) in heard.next_hops
         ),
+        graceful_restart=their_restart,
+        notification_restart=our_restart is not None
+        and their_restart is not None
+        and our_restart.notification
+        and their_restart.notification,
+        long_lived=our_restart is not None
+        and their_restart is not None
+        and our_restart.long_lived is not None
+        and their_restart.long_lived is not None,
         peer_asn=asn,
         peer_router_id=message.router_id,
         peer_hostname=heard.hostname,

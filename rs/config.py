@@ -7,7 +7,7 @@ with these by a test. A `Neighbor` is complete: [defaults] and the defaults that
 role are applied already. Configuration objects are not runtime objects: a peer holds a Neighbor.
 
 RFC 4271 8.1 and 10 (timers), 4456 (reflector), 7947 (route server), 5082 (GTSM), 2385 (MD5),
-7911 and 7964 (ADD-PATH), 8654, 8950, 9687, 9774.
+7911 and 7964 (ADD-PATH), 8654, 8950, 9687, 9774; 4724, 8538 and 9494 (restarts).
 """
 
 from __future__ import annotations
@@ -90,6 +90,14 @@ class AddPathSend(StrEnum):
     ALL = "all"
     BEST_PER_AS = "best-per-as"
     EQUAL = "equal"
+
+
+class GracefulRestart(StrEnum):
+    """What is done about restarts, a neighbor's and ours (RFC 4724)."""
+
+    OFF = "off"
+    HELPER = "helper"
+    ON = "on"
 
 
 @attrs.frozen(kw_only=True)
@@ -337,6 +345,30 @@ class Neighbor:
         default=True, metadata=_key(kinds.BOOLEAN, Effect.NEXT_SESSION, "as route_refresh")
     )
     """RFC 7313."""
+    graceful_restart: GracefulRestart = attrs.field(
+        default=GracefulRestart.HELPER,
+        metadata=_key(kinds.choice(GracefulRestart), Effect.NEXT_SESSION, '"helper"'),
+    )
+    """HELPER keeps the routes of a neighbor that restarts; ON also asks it to keep ours."""
+    graceful_notification: bool = attrs.field(
+        default=False, metadata=_key(kinds.BOOLEAN, Effect.NEXT_SESSION, "false")
+    )
+    """Whether routes are also kept after a NOTIFICATION or a hold timer's end (RFC 8538)."""
+    restart_time: int = attrs.field(
+        default=120,
+        metadata=_key(kinds.integer(1, 4095, "seconds"), Effect.NEXT_SESSION, "120"),
+    )
+    """Seconds that we ask the neighbor to wait for us."""
+    stale_time: int = attrs.field(
+        default=180, metadata=_key(kinds.integer(1, 65535, "seconds"), Effect.INSTANT, "180")
+    )
+    """Seconds that its routes are kept at most while it is away, whatever time it asks for, and
+    again from its return to its End-of-RIB."""
+    long_lived_stale_time: int = attrs.field(
+        default=0,
+        metadata=_key(kinds.integer(0, 0xFF_FFFF, "seconds"), Effect.NEXT_SESSION, "0"),
+    )
+    """Seconds that they are kept beyond that, as the last choice (RFC 9494); 0 does without."""
     filters: Filters = attrs.field(
         default=NO_FILTERS, metadata=_key(FILTERS, Effect.REEVALUATE, "[filters]")
     )

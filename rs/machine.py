@@ -4,7 +4,8 @@ In: events with their causes. Out: commands and counts in the Context that all m
 share. `fsm` says what is to be done, and here it is done: timers, OPEN, KEEPALIVE, NOTIFICATION.
 What concerns more than one machine (collisions, restarts, coming up) is left to `session`.
 
-RFC 4271 8 and 10 (timers and their jitter), 6608 (FSM errors), 8654 (size of a NOTIFICATION).
+RFC 4271 8 and 10 (timers and their jitter), 6608 (FSM errors), 8538 3 (hard reset), 8654 (size of
+a NOTIFICATION).
 """
 # ruff: noqa: ARG002 - the actions share one signature
 
@@ -39,6 +40,15 @@ JITTER = (0.75, 1.0)
 """Random factor of ConnectRetryTimer, KeepaliveTimer and restarts (RFC 4271 10)."""
 COLLISION = (NotifyCode.CEASE, CeaseSubcode.COLLISION)
 """Part of coming up, so no error worth showing, unless it ends an Established session."""
+
+HARD = {
+    CeaseSubcode.MAX_PREFIXES,
+    CeaseSubcode.ADMIN_SHUTDOWN,
+    CeaseSubcode.PEER_DECONFIGURED,
+    CeaseSubcode.ADMIN_RESET,
+    CeaseSubcode.OTHER_CONFIG_CHANGE,
+}
+"""Cease subcodes after which neither side shall keep the other's routes (RFC 8538 3.1)."""
 
 _FSM_SUBCODES = {
     State.OPEN_SENT: FsmSubcode.IN_OPEN_SENT,
@@ -106,6 +116,7 @@ class Machine:
         "local_open",
         "negotiated",
         "offer",
+        "opened",
         "outbound",
         "remote_open",
         "state",
@@ -122,6 +133,8 @@ class Machine:
         self.local_open = b""
         self.remote_open = b""
         self.negotiated: Negotiated | None = None
+        self.opened = 0.0
+        """Time at which the connection was made."""
         self.up_since = 0.0
         self.hold_time = 0.0
         self.hold: float | None = None
@@ -186,12 +199,22 @@ class Machine:
         agreed = self.negotiated
         extended = agreed is not None and agreed.extended_message
         limit = MAX_EXTENDED_MESSAGE_LEN if extended else MAX_MESSAGE_LEN
-        cause.notification = encode_notification(fault.code, fault.subcode, fault.data, limit)
+        found = Notification(fault.code, fault.subcode, fault.data)
+        if (
+            agreed is not None
+            and agreed.notification_restart
+            and found.code == NotifyCode.CEASE
+            and found.subcode in HARD
+        ):
+            # Left as it is, the peer would keep our routes.
+            inner = bytes([found.code, found.subcode]) + found.data
+            found = Notification(NotifyCode.CEASE, CeaseSubcode.HARD_RESET, inner)
+        cause.notification = encode_notification(found.code, found.subcode, found.data, limit)
         cause.sent = True
         if fault.reason:
             text = f"{notify_name(fault.code, fault.subcode)}: {fault.reason}"
         else:
-            text = Notification(fault.code, fault.subcode, fault.data).describe()
+            text = found.describe()
         cause.reason = f"sent NOTIFICATION {text}"
         pair = (fault.code, fault.subcode)
         if self.state is State.ESTABLISHED or pair != COLLISION:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol, cast
 
-from rs.config import AddPath, AddPathSend
+from rs.config import AddPath, AddPathSend, GracefulRestart
 from rs.configvalues import in_family
 from rs.fsm import State
 from rs.iana import AddPathMode, Family, MessageType
 from rs.messages import RouteRefresh, encode_route_refresh
+from rs.restart_caps import GracefulRestart as RestartCapability
+from rs.restart_caps import LongLived
 from rs.session import Session, SessionConfig
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from rs.capabilities import Negotiated
     from rs.config import Neighbor
     from rs.groups import Groups
+    from rs.restart import Kept
 
 
 class Conn(Protocol):
@@ -99,8 +102,32 @@ def end_of_rib(family: Family) -> bytes:
     )
 
 
-def session_config(neighbor: Neighbor) -> SessionConfig:
-    """Return what the session needs of a neighbor's configuration."""
+def restart_capability(neighbor: Neighbor, *, restarted: bool) -> RestartCapability | None:
+    """Return what our OPEN says of restarts (RFC 4724 3, 8538 2, 9494 3.1).
+
+    We forward no packets, so what a neighbor does with our routes is as right after a restart as
+    before: the F bit is set wherever a family is listed (RFC 9494 5).
+    """
+    if neighbor.graceful_restart is GracefulRestart.OFF:
+        return None
+    pairs = [(int(f.afi), int(f.safi)) for f in neighbor.families]
+    if neighbor.graceful_restart is GracefulRestart.HELPER:
+        pairs = []
+    stale = neighbor.long_lived_stale_time
+    return RestartCapability(
+        restarted=restarted,
+        notification=neighbor.graceful_notification,
+        time=neighbor.restart_time if pairs else 0,
+        families=dict.fromkeys(pairs, True),
+        long_lived=dict.fromkeys(pairs, LongLived(True, stale)) if stale else None,
+    )
+
+
+def session_config(neighbor: Neighbor, *, restarted: bool = False) -> SessionConfig:
+    """Return what the session needs of a neighbor's configuration.
+
+    `restarted`: we have, and have not sent our routes yet.
+    """
     router = neighbor.router
     wanted = {f: in_family(neighbor.add_path, f) for f in neighbor.families}
     limits = {f: in_family(neighbor.add_path_receive_limit, f) for f in neighbor.families}
@@ -119,6 +146,7 @@ def session_config(neighbor: Neighbor) -> SessionConfig:
         extended_next_hop=neighbor.extended_next_hop,
         route_refresh=neighbor.route_refresh,
         enhanced_route_refresh=neighbor.enhanced_refresh,
+        graceful_restart=restart_capability(neighbor, restarted=restarted),
         hostname=host,
         domain=domain,
         role=neighbor.local_role.number,
@@ -138,6 +166,7 @@ class Peer:
         on_up: Callable[[Peer, Conn, Negotiated], session_types.Ingest],
         *,
         dynamic: bool = False,
+        restarted: bool = False,
     ) -> None:
         self.slot = slot
         self.neighbor = neighbor
@@ -148,8 +177,10 @@ class Peer:
         self.retired = False
         """No longer configured; it goes when its paths have."""
         # To a session a connection is any key; here it is known what it is.
+        self.restarted = restarted
+        """Our OPEN says that we have restarted."""
         self.session = Session(
-            session_config(neighbor),
+            session_config(neighbor, restarted=restarted),
             rng,
             lambda conn, agreed: on_up(self, cast("Conn", conn), agreed),
         )
@@ -161,6 +192,10 @@ class Peer:
         """Sessions that came up."""
         self.conn: Conn | None = None
         """The connection of the established session."""
+        self.agreed: Negotiated | None = None
+        """What was agreed on in the present session, or in the last one."""
+        self.kept: dict[Family, Kept] = {}
+        """Families whose routes of a lost session are still there, see restart.py."""
         self.limit_stage = dict.fromkeys(Family, 0)
         """How far max_prefix is used: 0, 1 from the warning on, 2 beyond the limit."""
         self.limited = False
@@ -201,7 +236,7 @@ class Peer:
     def use(self, neighbor: Neighbor) -> None:
         """Take a changed configuration; what is said in the OPEN waits for the next session."""
         self.neighbor = neighbor
-        self.session.reconfigure(session_config(neighbor))
+        self.session.reconfigure(session_config(neighbor, restarted=self.restarted))
 
     @property
     def groups(self) -> Groups | None:

@@ -145,6 +145,7 @@ def _change(router: RunningRouter, change: Change, done: Reloaded) -> None:
             if new.enabled:
                 peer.session.start(now)
             else:
+                router.restarts.forget(peer)
                 peer.session.stop(now, CeaseSubcode.ADMIN_SHUTDOWN)
         if peer.limited and any(key.startswith("filters.max_prefix") for key in change.keys):
             peer.limited, peer.restart_at = False, None

@@ -24,6 +24,7 @@ from rs._fastpath.roa import AspaTable, RoaTable
 from rs._fastpath.sets import MemberSets
 from rs.config import AsSetRule, MedRule
 from rs.configvalues import in_family
+from rs.fsm import Event
 from rs.groups import GroupKey, Groups, ViewKey
 from rs.iana import CeaseSubcode, Family, RefreshSubtype
 from rs.irr import Sets, load_sets
@@ -40,7 +41,9 @@ from rs.peer import (
 )
 from rs.policy import Policy, set_limits
 from rs.prefixset import NeighborIndex
+from rs.restart import Restarts
 from rs.scheduler import LoopStats, Scheduler
+from rs.session_types import Down
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -147,6 +150,7 @@ class Router:
         self._below_runs = False
         self._purging: set[int] = set()
         """Slots whose paths of a lost session have not all gone yet."""
+        self.restarts = Restarts(self.rib, self.scheduler, self._purge_lost, self._feed_held)
         self._membership_all = False
         """Attribute sets mean something else: evaluate everything again."""
         self._membership_due = False
@@ -280,7 +284,7 @@ class Router:
 
     def forget(self, peer: Peer) -> None:
         """Drop a dynamic peer that has lost a connection, if it was its only one."""
-        if not peer.dynamic or peer.retired:
+        if not peer.dynamic or peer.retired or peer.kept:
             return
         if peer.session.connected_at_all:
             self.scheduler.add(self._forget_unless_connected(peer))
@@ -291,7 +295,7 @@ class Router:
     def _forget_unless_connected(self, peer: Peer) -> Iterator[bool]:
         # One round first: the session has yet to be told of the loss.
         yield True
-        if not peer.session.connected_at_all:
+        if not peer.session.connected_at_all and not peer.kept:
             self.retire(peer)
 
     def retire(self, peer: Peer) -> None:
@@ -299,6 +303,7 @@ class Router:
         if peer.retired:
             return
         peer.retired = True
+        self.restarts.forget(peer)
         if self._by_address.get(peer.address) is peer:
             del self._by_address[peer.address]
         self.scheduler.add(self._forget(peer))
@@ -307,7 +312,7 @@ class Router:
     def _forget(self, peer: Peer) -> Iterator[bool]:
         # One round first: the transport is about to carry out what the session wants.
         yield True
-        while peer.slot in self._purging or peer.conn is not None:
+        while self._gone_paths_left(peer) or peer.conn is not None:
             yield False
         del self.peers[peer.slot]
         if peer.ups or not peer.dynamic:
@@ -322,6 +327,9 @@ class Router:
     def _on_up(self, peer: Peer, conn: Conn, agreed: Negotiated) -> session_types.Ingest:
         """Answer a session that has come up with what its bytes are fed to."""
         now = self.now()
+        if peer.conn is not None:
+            # The old connection is closed, and that is still on its way to us.
+            self.on_down(peer, Down(peer.conn, "replaced", Event.TCP_CONNECTION_FAILS))
         if peer.dynamic:
             # Only now the AS number is known, and with it what kind of neighbor it is. Of two
             # connections of one neighbor the second may have another one.
@@ -334,14 +342,17 @@ class Router:
         peer.up_since = now
         peer.ups += 1
         peer.conn = conn
+        before, peer.agreed = peer.agreed, agreed
+        same = before is not None and (
+            (before.peer_asn, before.peer_router_id) == (agreed.peer_asn, agreed.peer_router_id)
+        )
+        self.restarts.returned(peer, agreed, now, same=same)
         self.rib.set_router_id(peer.slot, agreed.peer_router_id)
-        for family in Family:
-            self.rib.refreshed(peer.slot, family)
         ingest = self._ingest(peer, agreed)
         peer.ingest = ingest
         self._join(peer, conn, agreed)
         self.on_wake()
-        if peer.slot not in self._purging:
+        if not self._gone_paths_left(peer):
             return ingest
         gate = Gate()
         conn.pause_reading()
@@ -362,7 +373,7 @@ class Router:
         )
 
     def _open_gate(self, peer: Peer, conn: Conn, gate: Gate, ingest: Ingest) -> Iterator[bool]:
-        while peer.slot in self._purging:
+        while self._gone_paths_left(peer):
             yield False
         if peer.conn is conn:
             peer.session.ingest = ingest
@@ -431,8 +442,18 @@ class Router:
                 return endpoint.host
         return None
 
-    def on_down(self, peer: Peer) -> None:
-        """Take back what a session that went down had brought, and its places in the groups."""
+    def _gone_paths_left(self, peer: Peer) -> bool:
+        """Whether paths of a lost session stand in the way of another one's."""
+        return peer.slot in self._purging or self.restarts.settling(peer)
+
+    def on_down(self, peer: Peer, down: Down | None = None) -> None:
+        """Take back what a session that went down had brought, and its places in the groups.
+
+        What is kept because the neighbor may come back is up to restart.py; without `down`
+        nothing is.
+        """
+        if down is not None and peer.conn is not None and down.conn is not peer.conn:
+            return  # of a connection that has been replaced since
         peer.up_since = None
         if peer.conn is not None:
             peer.conn.outbox.close()
@@ -441,11 +462,24 @@ class Router:
         for member in peer.members.values():
             self.groups.left(member)
         peer.members.clear()
-        if any(self.rib.peer_counts(peer.slot, f)[0] for f in Family):
+        if down is None:
+            peer.kept.clear()
+        else:
+            self.restarts.lost(peer, down, self.now())
+        for family in Family:
+            if family not in peer.kept:
+                self.rib.refreshed(peer.slot, family)
+        self._purge_lost(peer)
+
+    def _purge_lost(self, peer: Peer) -> None:
+        """Remove a lost session's paths, in the families that are not kept."""
+        if any(self.rib.peer_counts(peer.slot, f)[0] for f in Family if f not in peer.kept):
             first = not self._purging
             self._purging.add(peer.slot)
             if first:
                 self.scheduler.add(self._purge())
+        if peer.dynamic and not peer.kept and peer.up_since is None:
+            self.forget(peer)
         self.on_wake()
 
     def _purge(self) -> Iterator[bool]:
@@ -454,23 +488,40 @@ class Router:
             slots = sorted(self._purging)
             for family in Family:
                 table = self.rib.tables[family]
+                going = [s for s in slots if family not in self.peers[s].kept]
                 at = 1
-                while at:
-                    at = table.purge_step(slots, at, PURGE_STEP)
-                    if not any(self.rib.peer_counts(s, family)[0] for s in slots):
-                        break
+                while at and any(self.rib.peer_counts(s, family)[0] for s in going):
+                    at = table.purge_step(going, at, PURGE_STEP)
                     yield True
             self._purging.difference_update(slots)
             yield True
+
+    def _feed_held(self, peer: Peer, conn: Conn, data: bytes) -> None:
+        """Receive what was held back behind a BoRR."""
+        peer.session.receive(conn, data, self.now())
+        self.on_commands(peer)
+
+    def on_end_of_rib(self, peer: Peer, family: Family) -> None:
+        """Take note that a neighbor has sent all its routes (RFC 4724 4.2)."""
+        self.restarts.end_of_rib(peer, family)
+        self.on_wake()
 
     def on_refresh(self, peer: Peer, family: Family, subtype: int) -> None:
         """Answer ROUTE-REFRESH (RFC 2918, 7313)."""
         member = peer.members.get(family)
         agreed = peer.session.negotiated
         if subtype == RefreshSubtype.BORR:
-            return  # Ingest has acted on it, in its place among the UPDATEs
-        if subtype == RefreshSubtype.EORR:
-            self.scheduler.add(self._purge_stale(peer, family))
+            # Ingest has acted on it, in its place among the UPDATEs, or waits until it can.
+            if peer.ingest is not None and peer.ingest.stalled and peer.conn is not None:
+                self.restarts.unstall(peer, peer.conn, family)
+                self.on_wake()
+            elif family in peer.kept:
+                text = (
+                    f"{family.label}: a refresh begins before the End-of-RIB: ignored (RFC 7313 4)"
+                )
+                peer.session.log("warning", text)
+        elif subtype == RefreshSubtype.EORR:
+            self.restarts.remove_stale(peer, family)
             self.on_wake()
         elif member is not None and agreed is not None and peer.conn is not None:
             outbox = peer.conn.outbox
@@ -483,17 +534,6 @@ class Router:
             else:
                 outbox.refresh(member)
             self.on_wake()
-
-    def _purge_stale(self, peer: Peer, family: Family) -> Iterator[bool]:
-        """Remove what a refresh has not brought again, unless it has begun anew by now."""
-        table = self.rib.tables[family]
-        at = 1
-        # A BoRR in the meantime has removed them itself.
-        while at and peer.established and self.rib.refresh_ended(peer.slot, family):
-            at = table.purge_step([peer.slot], at, PURGE_STEP, only_stale=True)
-            yield True
-        if self.rib.refresh_ended(peer.slot, family):
-            self.rib.refreshed(peer.slot, family)
 
     # --- who is there has changed
 
@@ -675,6 +715,8 @@ class Router:
             self.on_commands(peer)
         for fault in self.next_hops.reread():
             log.error("%s", fault)
+        for peer in self.restarts.tick(now):
+            self.on_commands(peer)
 
     def rejoin(self, peer: Peer) -> None:
         """Move an established peer to the groups that its changed configuration asks for."""
@@ -716,8 +758,10 @@ class Router:
         now = self.now()
         match action:
             case "reset":
+                self.restarts.forget(peer)
                 peer.session.reset(now, CeaseSubcode.ADMIN_RESET, communication)
             case "shutdown":
+                self.restarts.forget(peer)
                 peer.restart_at = None
                 peer.session.stop(now, CeaseSubcode.ADMIN_SHUTDOWN, communication)
             case "enable":

@@ -13,7 +13,7 @@ is, by one call to the routing side's `Ingest`, which keeps partial messages its
 stays the transport's, so neither may hold on to it.
 
 RFC 4271 6, 8 and 10; 4486, 6608, 8538 and 9003 (NOTIFICATION); 5492 (retry without capabilities);
-6286 (identifiers in collisions); 2918 and 7313 (route refresh).
+6286 (identifiers in collisions); 2918 and 7313 (route refresh); 4724 4.2 (a peer that restarts).
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ from rs.session_types import (
     Counters,
     CountingIngest,
     Down,
+    EndOfRib,
     Ingest,
     IngestEvent,
     Log,
@@ -74,6 +75,7 @@ __all__ = [
     "Counters",
     "CountingIngest",
     "Down",
+    "EndOfRib",
     "Ingest",
     "IngestEvent",
     "Log",
@@ -86,6 +88,8 @@ __all__ = [
 ]
 
 _GAVE_UP = (NotifyCode.CEASE, CeaseSubcode.OUT_OF_RESOURCES)
+COLLISION_TIME = 3.0
+"""Seconds after coming up in which another connection of the peer's is a mere collision."""
 MAX_ACCEPT_DELAY = 1.0
 """Seconds that a peer which fails again and again is kept waiting when it connects to us."""
 
@@ -372,6 +376,7 @@ class Session:
 
     def _take(self, machine: Machine, conn: Hashable, event: Event, now: float) -> None:
         machine.conn = conn
+        machine.opened = now
         machine.buffer.clear()
         self._machines[conn] = machine
         self._event(machine, event, now)
@@ -479,6 +484,8 @@ class Session:
             self._event(machine, Event.BGP_OPEN_MSG_ERR, now, cause)
             return
         loser = self._collision(machine, machine.negotiated)
+        if loser is machine and self._has_restarted(machine, now):
+            loser = None
         if loser is not None:
             self._dump(loser, now, "")
         if loser is not machine:
@@ -500,6 +507,30 @@ class Session:
         theirs = (int(IPv4Address(agreed.peer_router_id)), agreed.peer_asn)
         keep_outbound = ours > theirs
         return machine if machine.outbound != keep_outbound else other
+
+    def _has_restarted(self, machine: Machine, now: float) -> bool:
+        """Close an Established connection that its peer has forgotten, silently (RFC 4724 4.2).
+
+        A peer with graceful restart that opens another connection has restarted. RFC 4724 5 would
+        act on the mere TCP connection; we wait for its OPEN, so that a stranger ends nothing. One
+        that was opened while the other one came up is a collision.
+        """
+        other = self._second if machine is self._primary else self._primary
+        assert other is not None
+        agreed = other.negotiated
+        if (
+            other.state is not State.ESTABLISHED
+            or machine.outbound
+            or machine.opened < other.up_since + COLLISION_TIME
+            or agreed is None
+            or agreed.graceful_restart is None
+            or not agreed.graceful_restart.families
+        ):
+            return False
+        reason = "the neighbor has restarted: it has opened another connection"
+        self._context.last_error = reason
+        self._event(other, Event.TCP_CONNECTION_FAILS, now, Cause(reason=reason))
+        return True
 
     def _notification(self, machine: Machine, found: Notification, now: float) -> None:
         up = machine.state is State.ESTABLISHED
@@ -559,6 +590,8 @@ class Session:
                 case "refresh", [int(afi), int(safi), int(subtype)]:
                     received[MessageType.ROUTE_REFRESH] += 1
                     self._refresh(machine, afi, safi, subtype)
+                case "eor", [int(family)]:
+                    self._emit(EndOfRib(Family(family)))
                 case "notification", [int(code), int(subcode), bytes(data)]:
                     received[MessageType.NOTIFICATION] += 1
                     self._notification(machine, Notification(code, subcode, data), now)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rs.fsm import Event
+    from rs.restart_caps import GracefulRestart
 
 _N_TYPES = max(MessageType) + 1
 
@@ -71,6 +72,8 @@ class SessionConfig:
     """What we are to the peer (RFC 9234)."""
     strict_role: bool = False
     """The peer must say its role; implies `strict`."""
+    graceful_restart: GracefulRestart | None = None
+    """None does without it."""
     strict: bool = False
     """Never retry without capabilities when the peer refuses them (RFC 5492 3)."""
 
@@ -88,6 +91,7 @@ class SessionConfig:
             extended_next_hop=self.extended_next_hop,
             addpath=self.addpath,
             paths_limit=self.paths_limit,
+            graceful_restart=self.graceful_restart,
             hostname=self.hostname,
             domain=self.domain,
             role=self.role,
@@ -129,7 +133,7 @@ class Up:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """The session is no longer Established: the peer's routes go."""
+    """The session is no longer Established: the peer's routes go, or are kept (RFC 4724)."""
 
     conn: Hashable
     reason: str
@@ -151,6 +155,13 @@ class RefreshReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class EndOfRib:
+    """The peer has sent all its routes of a family (RFC 4724 2)."""
+
+    family: Family
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """A line for the log; the transport adds which neighbor it is about."""
 
@@ -159,7 +170,7 @@ class Log:
     text: str
 
 
-Command = Connect | Send | Close | Up | Down | RefreshReceived | Log
+Command = Connect | Send | Close | Up | Down | RefreshReceived | EndOfRib | Log
 
 
 # --- the routing side -------------------------------------------------------------------------
@@ -192,7 +203,7 @@ class Ingest(Protocol):
     def take_events(self) -> list[IngestEvent]:
         """Return and forget what happened, in order.
 
-        ("refresh", afi, safi, subtype), ("notification", code, subcode, data), or
+        ("refresh", afi, safi, subtype), ("eor", family), ("notification", code, subcode, data), or
         ("error", code, subcode, data, reason): a fault the session answers by a NOTIFICATION.
         ("keepalive", n) may be told as well and changes nothing.
         """

@@ -24,7 +24,7 @@ from rs import sockopts
 from rs._fastpath.outbox import Outbox, pump
 from rs.errors import RsError
 from rs.iana import NotifyCode
-from rs.session import Close, Connect, Down, Log, RefreshReceived, Send, Up
+from rs.session import Close, Connect, Down, EndOfRib, Log, RefreshReceived, Send, Up
 
 if TYPE_CHECKING:
     import asyncio
@@ -478,10 +478,12 @@ class Transport:
                 self._close(conn)
             case Up():
                 pass  # the session's own line says it
-            case Down():
-                self.router.on_down(peer)
+            case Down() as down:
+                self.router.on_down(peer, down)
             case RefreshReceived(family, subtype):
                 self.router.on_refresh(peer, family, subtype)
+            case EndOfRib(family):
+                self.router.on_end_of_rib(peer, family)
             case Log(level, text):
                 log.log(getattr(logging, level.upper()), "%s: %s", peer.address, text)
             case _:

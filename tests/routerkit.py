@@ -12,7 +12,7 @@ from rs._fastpath.outbox import Outbox
 from rs.configfile import load_config
 from rs.messages import KEEPALIVE
 from rs.router import Router
-from rs.session import Down
+from rs.session import Down, EndOfRib, RefreshReceived
 from tests.sessions import open_message
 from tests.updatekit import (
     OPTIONAL,
@@ -65,6 +65,7 @@ class Lab:
         path.write_text(text)
         self.time = 1000.0
         self.router = Router(load_config(path), clock=lambda: self.time, rng=random.Random(1))
+        self.router.on_commands = self._commands
         self.router.start()
         self.sent: dict[str, bytes] = {}
 
@@ -101,9 +102,13 @@ class Lab:
     def _commands(self, peer) -> None:
         for command in peer.session.poll():
             if isinstance(command, Down):
-                self.router.on_down(peer)
+                self.router.on_down(peer, command)
                 if peer.dynamic:
                     self.router.forget(peer)
+            elif isinstance(command, EndOfRib):
+                self.router.on_end_of_rib(peer, command.family)
+            elif isinstance(command, RefreshReceived):
+                self.router.on_refresh(peer, command.family, command.subtype)
 
     def feed(self, address: str, body: bytes) -> None:
         """Receive one UPDATE from a neighbor."""

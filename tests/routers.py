@@ -34,7 +34,17 @@ from rs.iana import (
 from rs.messages import KEEPALIVE, decode_notification, decode_route_refresh, encode_open
 from rs.peer import refresh_marker
 from rs.router import Router
-from rs.session import Close, Connect, Down, Log, RefreshReceived, Send, SessionConfig, Up
+from rs.session import (
+    Close,
+    Connect,
+    Down,
+    EndOfRib,
+    Log,
+    RefreshReceived,
+    Send,
+    SessionConfig,
+    Up,
+)
 from tests.reference import codec, export
 from tests.reference.rib import Peer as ReferencePeer
 from tests.reference.rib import ReferenceRouter, RouterOptions, added_otc, reject_reasons
@@ -597,12 +607,14 @@ class Lab:
                     self._drop(conn, peer)
             case Up():
                 pass
-            case Down():
-                self.router.on_down(peer)
+            case Down() as down:
+                self.router.on_down(peer, down)
                 if peer.dynamic:
                     self.router.forget(peer)
             case RefreshReceived(family, subtype):
                 self.router.on_refresh(peer, family, subtype)
+            case EndOfRib(family):
+                self.router.on_end_of_rib(peer, family)
             case Log(_, text):
                 self.logs.append(f"{peer.address}: {text}")
             case _:

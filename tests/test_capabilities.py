@@ -12,6 +12,7 @@ from rs.capabilities import decode_capabilities, encode_capabilities, negotiate
 from rs.errors import NotifyError
 from rs.iana import AddPathMode, Family
 from rs.messages import OpenMessage, decode_open, encode_open
+from rs.restart_caps import GracefulRestart, LongLived
 from tests.sessions import BOTH, config
 
 V4, V6 = BOTH
@@ -102,9 +103,14 @@ def test_all_capabilities_in_words():
             (6, b""),
             (9, b"\x02"),
             (64, b"\x00\x78"),
+            (64, bytes.fromhex("c05a 00010180 00190100")),
+            (64, b"\x00"),
             (65, bytes.fromhex("000186a1")),
             (69, bytes.fromhex("00010101 00190102")),
             (70, b""),
+            (71, b""),
+            (71, bytes.fromhex("00010180000e10 00020100000001")),
+            (71, b"\x00"),
             (73, b"\x02ab\x01c"),
             (128, b""),
             (131, b"\x01"),
@@ -119,11 +125,17 @@ def test_all_capabilities_in_words():
         "extended-next-hop ipv4-unicast via ipv4",
         "extended-message",
         "role rs-client",
-        "graceful-restart (0078)",
+        "role (02)",
+        "graceful-restart 120 s helper",
+        "graceful-restart 90 s restarted notification ipv4-unicast, 25/1 not forwarding",
+        "graceful-restart not understood (00)",
         "4-octet-as 100001",
         "add-path ipv4-unicast receive",
         "add-path 25/1 send",
         "enhanced-route-refresh",
+        "long-lived-graceful-restart helper",
+        "long-lived-graceful-restart ipv4-unicast 3600 s, ipv6-unicast 1 s not forwarding",
+        "long-lived-graceful-restart not understood (00)",
         "fqdn ab.c",
         "route-refresh-cisco",
         "unknown-131 (01)",
@@ -452,3 +464,50 @@ def test_negotiated_is_a_value():
     assert replace(first, hold_time=1) != first
     assert isinstance(hash(first), int)
     assert Family.IPV4_UNICAST in first.families
+
+
+# --- restarts
+
+
+def restart_offer(**changes):
+    said = GracefulRestart(
+        restarted=True,
+        notification=True,
+        time=90,
+        families={(1, 1): True, (2, 1): False},
+        long_lived={(1, 1): LongLived(True, 3600), (2, 1): LongLived(False, 0xFFFFFF)},
+    )
+    return offer(graceful_restart=replace(said, **changes))
+
+
+def test_what_is_said_of_restarts_comes_back():
+    ours = restart_offer()
+    capabilities = encode_capabilities(ours)
+    assert dict(capabilities)[64] == bytes.fromhex("c05a 00010180 00020100")
+    assert dict(capabilities)[71] == bytes.fromhex("00010180000e10 00020100ffffff")
+    assert [code for code, _ in capabilities] == sorted(code for code, _ in capabilities)
+    assert decode_capabilities(capabilities).graceful_restart == ours.graceful_restart
+
+
+def test_the_last_of_several_counts_and_the_long_lived_only_beside_it():
+    """RFC 4724 3, RFC 9494 4.5."""
+    two = decode_capabilities(((64, b"\x00\x05"), (64, b"\x80\x07"))).graceful_restart
+    assert two == GracefulRestart(restarted=True, time=7)
+    assert decode_capabilities(((71, b"\x00\x01\x01\x80\0\0\1"),)).graceful_restart is None
+    assert decode_capabilities(((64, b"\x00"),)).graceful_restart is None
+
+
+@pytest.mark.parametrize("side", ["both", "ours", "theirs"])
+def test_restarts_are_negotiated_where_both_have_them(side):
+    plain = offer()
+    ours = restart_offer() if side != "theirs" else plain
+    theirs = restart_offer() if side != "ours" else plain
+    message = replace(theirs, asn=64501, router_id="10.0.0.2").message()
+    agreed = negotiate(ours, message, peer_asn=None)
+    both = side == "both"
+    assert (agreed.graceful_restart == theirs.graceful_restart) is (both or side == "ours")
+    assert agreed.notification_restart is both
+    assert agreed.long_lived is both
+    half = negotiate(restart_offer(notification=False, long_lived=None), message, peer_asn=None)
+    assert not half.notification_restart
+    assert not half.long_lived

@@ -72,7 +72,7 @@ def assert_stream(engine, ingest):
     assert (ingest.messages, ingest.updates, ingest.keepalives) == (8, 6, 2)
     assert (ingest.announced, ingest.withdrawn) == (4, 1)
     assert ingest.eor == [True, True]
-    assert ingest.take_events() == []
+    assert ingest.take_events() == [("eor", 0), ("eor", 1)]
 
 
 def test_a_stream_in_one_piece():

@@ -140,7 +140,7 @@ filter: asnset attrs pfxset roa types wire
 group: adjout buckets decode encode log rib sets types wire
 hashing:
 hello: types wire
-ingest: decode filter rib types wire
+ingest: decode filter paths rib types wire
 irrload: pfxset wire
 judge: types wire
 load: hello judge net types wire

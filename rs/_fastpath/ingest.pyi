@@ -47,12 +47,21 @@ class Ingest:
     @property
     def eor(self) -> list[bool]:
         """By family: End-of-RIB seen."""
+    @property
+    def stalled(self) -> bool:
+        """At a BoRR that has to wait; see resume."""
+    def resume(self) -> bytes:
+        """Go on behind the BoRR that has stalled it; return what came meanwhile, to be fed again.
+
+        A BoRR makes paths stale, and those that are stale already must be settled first, which
+        takes a walk over the table. The caller does that in slices and reads nothing meanwhile.
+        """
     def take_events(self) -> list[tuple[Any, ...]]:
         """Return and forget what came beside UPDATEs; see feed."""
     def feed(self, data: bytes | bytearray | memoryview) -> int:
         """Take bytes as read; return the whole messages in them, or -1 when the session must end.
 
         After a -1, or when `pending_events` is not empty, take_events() tells:
-        ("refresh", afi, safi, subtype), ("notification", code, subcode, data) and
+        ("refresh", afi, safi, subtype), ("eor", family), ("notification", code, subcode, data) and
         ("error", code, subcode, data, reason), which is the last one.
         """

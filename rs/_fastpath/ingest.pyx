@@ -16,6 +16,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from rs._fastpath.decode cimport decode_ctx_t, decode_update, nlri_next, update_t
 from rs._fastpath.filter cimport Filter
+from rs._fastpath.paths cimport REFRESH_UNSETTLED
 from rs._fastpath.rib cimport Rib, Table
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
@@ -67,6 +68,8 @@ cdef class Ingest:
     cdef readonly uint64_t treat_as_withdraw
     cdef readonly object faults         # deque of (outcome, attribute type, subcode, octets)
     cdef readonly list eor              # by family: End-of-RIB seen
+    cdef readonly bint stalled          # at a BoRR that has to wait: see resume
+    cdef bytes held                     # what came behind it
 
     def __cinit__(self, Rib rib, uint32_t slot, *, bint as4=True, bint ibgp=False,
                   uint32_t families=3, uint32_t addpath=0, bint ext_next_hop=False,
@@ -83,6 +86,7 @@ cdef class Ingest:
         self.pending_events = []
         self.faults = deque(maxlen=KEPT_FAULTS)
         self.eor = [False, False]
+        self.held = b""
 
     def __dealloc__(self):
         free(self.partial)
@@ -97,7 +101,7 @@ cdef class Ingest:
         """Take bytes as read; return the whole messages in them, or -1 when the session must end.
 
         After a -1, or when `pending_events` is not empty, take_events() tells:
-        ("refresh", afi, safi, subtype), ("notification", code, subcode, data) and
+        ("refresh", afi, safi, subtype), ("eor", family), ("notification", code, subcode, data) and
         ("error", code, subcode, data, reason), which is the last one.
         """
         cdef Py_buffer view
@@ -107,6 +111,9 @@ cdef class Ingest:
         cdef uint32_t n, need
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
+            if self.stalled:
+                self._hold(<const uint8_t *>view.buf, view.len)
+                return 0
             p = <const uint8_t *>view.buf
             end = p + view.len
             while self.partial_len:
@@ -128,6 +135,9 @@ cdef class Ingest:
                     self.partial_len = 0
                     if self._message(self.partial, need) < 0:
                         return -1
+                    if self.stalled:
+                        self._hold(p, end - p)
+                        return self.messages - before
             while end - p >= HEADER_LEN:
                 n = load16(p + 16)
                 if not self._header_ok(p):
@@ -137,6 +147,9 @@ cdef class Ingest:
                 if self._message(p, n) < 0:
                     return -1
                 p += n
+                if self.stalled:
+                    self._hold(p, end - p)
+                    return self.messages - before
             if p < end:
                 if self.partial == NULL:
                     self.partial = <uint8_t *>malloc(MAX_EXT_MSG + 1)
@@ -147,6 +160,21 @@ cdef class Ingest:
             return self.messages - before
         finally:
             PyBuffer_Release(&view)
+
+    cdef int _hold(self, const uint8_t *p, Py_ssize_t n) except -1:
+        self.held += p[:n]
+        return 0
+
+    def resume(self):
+        """Go on behind the BoRR that has stalled it; return what came meanwhile, to be fed again.
+
+        A BoRR makes paths stale, and those that are stale already must be settled first, which
+        takes a walk over the table. The caller does that in slices and reads nothing meanwhile.
+        """
+        held = self.held
+        self.held = b""
+        self.stalled = False
+        return held
 
     cdef bint _header_ok(self, const uint8_t *m) except? False:
         """Check marker, length and type (RFC 4271 6.1); on a fault leave the error event."""
@@ -190,7 +218,8 @@ cdef class Ingest:
             if self.enhanced and m[22] == 1 and m[21] in (1, 2) and 1 <= load16(m + 19) <= 2:
                 # In its place among the UPDATEs: what comes before a BoRR is stale after it.
                 if m[21] == 1:
-                    self.rib.begin_refresh(self.slot, load16(m + 19) - 1)
+                    n = <uint32_t>self.rib.begin_refresh(self.slot, load16(m + 19) - 1)
+                    self.stalled = n == REFRESH_UNSETTLED
                 elif not self.rib.end_refresh(self.slot, load16(m + 19) - 1):
                     return 0
             self.pending_events.append(("refresh", load16(m + 19), m[22], m[21]))
@@ -240,6 +269,8 @@ cdef class Ingest:
                 self.rib.attrs.unref(u.mp_attrs_h)
         if u.eor_family != FAM_NONE:
             self.eor[u.eor_family] = True
+            self.rib.end_of_rib(self.slot, u.eor_family)
+            self.pending_events.append(("eor", u.eor_family))
         return 0
 
     cdef int _announce(self, uint32_t family, const uint8_t *p, uint32_t n,

@@ -31,6 +31,11 @@ cdef enum:
 
     REFRESH_UNDER_WAY = 1       # between BoRR and EoRR (RFC 7313): paths not heard again are stale
     REFRESH_ENDED = 2           # stale paths are being purged
+    REFRESH_RESTART = 3         # the session was lost (RFC 4724): paths of before are stale
+
+    REFRESH_BEGUN = 0           # what becomes of a BoRR: paths are stale from here on
+    REFRESH_UNSETTLED = 1       # Table.settle_step first
+    REFRESH_IGNORED = 2         # no End-of-RIB yet (RFC 7313 4)
 
 # One path: a peer's offer for a prefix. 20 B each.
 cdef struct path_t:
@@ -71,6 +76,7 @@ cdef struct peer_t:
     uint32_t cluster_id         # of a reflector's client: its cluster, host order
     uint32_t received[2]        # paths in the Adj-RIB-In, by family
     uint32_t rejected[2]        # of these, rejected
+    uint32_t stale[2]           # of these, not heard in the present generation
     uint32_t by_reason[96]      # rejected paths by RejectReason, N_REASONS
 
 cdef struct options_t:

@@ -47,7 +47,7 @@ cdef class Table:
     cdef uint32_t ensure(self, const uint8_t *addr, uint32_t plen) except 0 nogil
     cdef int vacate(self, uint32_t h) except -1 nogil
     cdef int release_holder(self) except -1 nogil
-    cdef void freshen(self, uint32_t slot) noexcept nogil
+    cdef uint32_t freshen(self, uint32_t slot, uint32_t pos, uint32_t n) noexcept nogil
     cdef uint32_t purge(self, uint64_t *slots, bint only_stale, uint32_t pos,
                         uint32_t n) except? 0 nogil
     cdef int _judge(self, uint32_t h, path_t *p) except -1
@@ -74,6 +74,8 @@ cdef class Rib:
     cdef public uint32_t ticks          # now, 1/16 s since start; set before bytes are fed
 
     cdef uint32_t check(self, uint32_t slot, uint32_t attrs_h) except 255
-    cdef int begin_refresh(self, uint32_t slot, uint32_t family) except -1
+    cdef int begin_refresh(self, uint32_t slot, uint32_t family) noexcept nogil
+    cdef void end_of_rib(self, uint32_t slot, uint32_t family) noexcept nogil
+    cdef void turn(self, uint32_t slot, uint32_t family, uint32_t state) noexcept nogil
     cdef uint32_t protocol_check(self, uint32_t slot, uint32_t attrs_h) except 255 nogil
     cdef Filter prefix_filter(self, uint32_t slot)

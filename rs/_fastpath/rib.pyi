@@ -51,6 +51,12 @@ class Table:
 
         Returns where to go on, 0 at the end. A table without prefixes returns 0.
         """
+    def settle_step(self, slot: int, keep: bool, pos: int, n: int) -> int:
+        """Leave no path of a peer stale in `n` prefixes from handle `pos`, which begins at 1.
+
+        Keeps them as if heard again, or removes them. Returns where to go on, 0 when there are
+        none any more.
+        """
     def recheck_step(self, slots: list[int], pos: int, n: int) -> int:
         """Check the paths of these slots again in `n` prefixes from handle `pos`.
 
@@ -141,14 +147,33 @@ class Rib:
         """
     def change_peer(self, slot: int, asn: int, kind: int) -> None:
         """Give a slot's peer another AS number and kind: those of its new session."""
-    def start_refresh(self, slot: int, family: int) -> None:
-        """Begin a refresh as a BoRR does (RFC 7313 4)."""
+    def start_refresh(self, slot: int, family: int) -> bool:
+        """Begin a refresh as a BoRR does (RFC 7313 4); return whether it has begun.
+
+        False: stale paths must be settled first, or a BoRR counts for nothing now.
+        """
     def end_refresh(self, slot: int, family: int) -> bool:
         """EoRR: return whether stale paths may be left, for Table.purge_step to remove."""
     def refresh_ended(self, slot: int, family: int) -> bool:
-        """Whether stale paths of an ended refresh are still to be removed."""
+        """Whether stale paths of an ended refresh or restart are still to be removed."""
+    def under_refresh(self, slot: int, family: int) -> bool:
+        """Whether a BoRR has come, and its EoRR not yet."""
     def refreshed(self, slot: int, family: int) -> None:
         """Take note that the stale paths of a refresh have gone, or its session has."""
+    def lost(self, slot: int, family: int) -> None:
+        """Count a peer's paths as stale: its session is gone and they stay (RFC 4724 4.2).
+
+        ValueError if some are stale already: settle them first.
+        """
+    def give_up(self, slot: int, family: int) -> None:
+        """Wait no longer for stale paths of a lost session; the caller removes them."""
+    def stale(self, slot: int, family: int) -> int:
+        """Return how many paths of a peer are stale."""
+    def is_stale(self, slot: int, family: int, flags: int) -> bool:
+        """Whether a path with these flags has not been heard since its session was lost.
+
+        Or since a refresh began.
+        """
     def remove_peer(self, slot: int) -> None:
         """Free a slot; its paths must have gone. ValueError if not."""
     def set_router_id(self, slot: int, router_id: str) -> None:

@@ -38,11 +38,15 @@ from rs._fastpath.paths cimport (
     PATH_REJECTED,
     PATH_STATE_SHIFT,
     PEER_IBGP,
+    REFRESH_BEGUN,
     REFRESH_ENDED,
+    REFRESH_IGNORED,
+    REFRESH_RESTART,
     REFRESH_UNDER_WAY,
     ROLE_PEER,
     ROLE_PROVIDER,
     ROLE_RS,
+    REFRESH_UNSETTLED,
     dest_t,
     path_t,
     peer_t,
@@ -214,6 +218,8 @@ cdef class Table:
             p_h = p.next_h
         if p_h:
             was = p.flags & PATH_REJECTED
+            if (p.flags & PATH_GENERATION) != peer.generation[self.family]:
+                peer.stale[self.family] -= 1
             if was and not reason and is_full(peer, self.family, p.reason):
                 reason = FILTER_MAX_PREFIX
             if p.attrs_h == attrs_h and (p.reason == reason if was else not reason):
@@ -287,6 +293,8 @@ cdef class Table:
             d.paths_h = p.next_h
         d.n_paths -= 1
         peer.received[self.family] -= 1
+        if (p.flags & PATH_GENERATION) != peer.generation[self.family]:
+            peer.stale[self.family] -= 1
         if p.flags & PATH_REJECTED:
             note_reject(peer, self.family, p.reason, -1)
         else:
@@ -423,20 +431,24 @@ cdef class Table:
         self.mark(h)
         return 1
 
-    cdef void freshen(self, uint32_t slot) noexcept nogil:
-        """Count every path of a peer as heard in its present generation."""
-        cdef uint32_t h, p_h
+    cdef uint32_t freshen(self, uint32_t slot, uint32_t pos, uint32_t n) noexcept nogil:
+        """Count every path of a peer as heard in its present generation, in `n` prefixes from
+        handle `pos` on; return where to go on, 0 at the end."""
+        cdef uint32_t h = pos, p_h
+        cdef uint32_t end = self.trie.top if n >= self.trie.top - pos else pos + n
+        cdef peer_t *peer = &self.rib.peers[slot]
         cdef path_t *p
-        for h in range(1, self.trie.top):
-            if self.trie.plens[h] == 255:
-                continue
-            p_h = self.dests[h].paths_h
+        while h < end:
+            p_h = self.dests[h].paths_h if self.trie.plens[h] != 255 else 0
             while p_h:
                 p = self.path(p_h)
-                if p.peer == slot:
-                    p.flags = ((p.flags & <uint8_t>~PATH_GENERATION)
-                               | self.rib.peers[slot].generation[self.family])
+                if (p.peer == slot
+                        and (p.flags & PATH_GENERATION) != peer.generation[self.family]):
+                    p.flags ^= PATH_GENERATION
+                    peer.stale[self.family] -= 1
                 p_h = p.next_h
+            h += 1
+        return h if h < self.trie.top else 0
 
     # --- decision --------------------------------------------------------------------------------
 
@@ -568,6 +580,18 @@ cdef class Table:
         if pos >= self.trie.top:
             return 0
         return self.purge(mask, only_stale, pos, n)
+
+    def settle_step(self, uint32_t slot, bint keep, uint32_t pos, uint32_t n):
+        """Leave no path of a peer stale in `n` prefixes from handle `pos`: `keep` them as if heard
+        again, or remove them. Returns where to go on, 0 when there are none any more."""
+        cdef uint64_t mask[1024]
+        if pos >= self.trie.top or self.rib.peers[slot].stale[self.family] == 0:
+            return 0
+        if keep:
+            return self.freshen(slot, pos, n)
+        memset(mask, 0, sizeof(mask))
+        mask[slot >> 6] = <uint64_t>1 << (slot & 63)
+        return self.purge(mask, True, pos, n)
 
     def recheck_step(self, list slots, uint32_t pos, uint32_t n):
         """Check the paths of these slots again in `n` prefixes from handle `pos` (RFC 9324: nobody
@@ -809,28 +833,38 @@ cdef class Rib:
         self.peers[slot].limit[family] = limit
         self.peers[slot].limit_accepted = accepted
 
-    cdef int begin_refresh(self, uint32_t slot, uint32_t family) except -1:
+    cdef void turn(self, uint32_t slot, uint32_t family, uint32_t state) noexcept nogil:
+        """From here on a peer's paths of a family are stale until heard again; none is yet."""
+        cdef peer_t *p = &self.peers[slot]
+        p.generation[family] ^= PATH_GENERATION
+        p.stale[family] = p.received[family]
+        p.refresh[family] = <uint8_t>state
+
+    cdef int begin_refresh(self, uint32_t slot, uint32_t family) noexcept nogil:
         """BoRR: from here on this peer's paths of a family are stale until they are heard again.
 
         One bit tells fresh from stale, so whatever is stale from a refresh before must be settled
-        first: paths of one that has ended go now, those of one that never ended count as fresh.
+        first, which takes a walk (RFC 7313 4; see Table.settle_step).
         """
         cdef peer_t *p = &self.peers[slot]
-        cdef Table table = <Table>self.tables[family]
-        cdef uint64_t mask[1024]
-        if p.refresh[family] == REFRESH_ENDED:
-            memset(mask, 0, sizeof(mask))
-            mask[slot >> 6] = <uint64_t>1 << (slot & 63)
-            table.purge(mask, True, 1, 0x7FFFFFFF)
-        elif p.refresh[family] == REFRESH_UNDER_WAY:
-            table.freshen(slot)
-        p.generation[family] ^= PATH_GENERATION
-        p.refresh[family] = REFRESH_UNDER_WAY
-        return 0
+        if p.refresh[family] == REFRESH_RESTART:
+            return REFRESH_IGNORED
+        if p.stale[family]:
+            return REFRESH_UNSETTLED
+        self.turn(slot, family, REFRESH_UNDER_WAY)
+        return REFRESH_BEGUN
+
+    cdef void end_of_rib(self, uint32_t slot, uint32_t family) noexcept nogil:
+        """End-of-RIB: what a lost session had brought and this one has not goes (RFC 4724 4.2)."""
+        if self.peers[slot].refresh[family] == REFRESH_RESTART:
+            self.peers[slot].refresh[family] = REFRESH_ENDED
 
     def start_refresh(self, uint32_t slot, uint32_t family):
-        """Begin a refresh as a BoRR does (RFC 7313 4)."""
-        self.begin_refresh(slot, family)
+        """Begin a refresh as a BoRR does (RFC 7313 4); return whether it has begun.
+
+        False: stale paths must be settled first, or a BoRR counts for nothing now.
+        """
+        return self.begin_refresh(slot, family) == REFRESH_BEGUN
 
     def end_refresh(self, uint32_t slot, uint32_t family):
         """EoRR: return whether stale paths may be left, for Table.purge_step to remove.
@@ -843,12 +877,38 @@ cdef class Rib:
         return True
 
     def refresh_ended(self, uint32_t slot, uint32_t family):
-        """Whether stale paths of an ended refresh are still to be removed."""
+        """Whether stale paths of an ended refresh or restart are still to be removed."""
         return self.peers[slot].refresh[family] == REFRESH_ENDED
+
+    def under_refresh(self, uint32_t slot, uint32_t family):
+        """Whether a BoRR has come, and its EoRR not yet."""
+        return self.peers[slot].refresh[family] == REFRESH_UNDER_WAY
 
     def refreshed(self, uint32_t slot, uint32_t family):
         """The stale paths of a refresh have gone, or its session has."""
         self.peers[slot].refresh[family] = 0
+
+    def lost(self, uint32_t slot, uint32_t family):
+        """Count a peer's paths as stale, because its session is gone and they stay (RFC 4724 4.2).
+
+        ValueError if some are stale already: settle them first.
+        """
+        if self.peers[slot].stale[family]:
+            raise ValueError(f"slot {slot} has stale paths")
+        self.turn(slot, family, REFRESH_RESTART)
+
+    def give_up(self, uint32_t slot, uint32_t family):
+        """Wait no longer for stale paths of a lost session; the caller removes them."""
+        self.end_of_rib(slot, family)
+
+    def stale(self, uint32_t slot, uint32_t family):
+        """Return how many paths of a peer are stale."""
+        return self.peers[slot].stale[family]
+
+    def is_stale(self, uint32_t slot, uint32_t family, uint32_t flags):
+        """Whether a path with these flags has not been heard since its session was lost, or since
+        a refresh began."""
+        return (flags & PATH_GENERATION) != self.peers[slot].generation[family]
 
     def set_filter(self, uint32_t slot, Filter f):
         """Use a filter for a peer's paths from now on; None for none. What is there the caller has
