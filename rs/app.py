@@ -1,7 +1,8 @@
 """The daemon: configuration, router, transport and API put together on one event loop.
 
 In: the path of a configuration file and signals. Out: exit by return. SIGTERM and SIGINT end it
-cleanly: sessions get a Cease, and what can be sent is sent. SIGHUP reads the configuration again.
+cleanly: sessions get a Cease, and what can be sent is sent. SIGUSR1 ends it for a restart: those
+who keep our routes meanwhile (RFC 4724) get none. SIGHUP reads the configuration again.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import resource
 import signal
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
 
-from rs import __version__, irr, reload
+from rs import __version__, irr, reload, statefile
 from rs.configfile import load_config
 from rs.errors import ConfigError, RsError
 from rs.kernel import KernelWatch
@@ -43,6 +45,8 @@ ROUTES_PATIENCE = 5.0
 """Seconds that sessions wait at the start for the kernel's routes."""
 SHUTDOWN_TIME = 2.0
 """Seconds that sessions get to take their NOTIFICATION."""
+STATE_EVERY = 2.0
+"""Seconds between looks at what the state file should say."""
 
 log = logging.getLogger("rs")
 
@@ -93,7 +97,11 @@ class Daemon:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.router = Router(config, clock=time.monotonic)
+        before = None
+        if config.startup.state_file is not None:
+            patience = max((n.restart_time for n in config.neighbors), default=0)
+            before = statefile.read(config.startup.state_file, time.time(), patience)
+        self.router = Router(config, clock=time.monotonic, before=before)
         self.transport = Transport(self.router, asyncio.get_running_loop())
         publisher = Publisher(self.router.roas, self.router.aspas, self.router.rpki_changed)
         self._kernel = KernelWatch(self.router.next_hops, asyncio.get_running_loop())
@@ -101,17 +109,53 @@ class Daemon:
         self._vrp_files = RpkiFiles(publisher)
         self._reloading = asyncio.Lock()
         self._api: contextlib.AsyncExitStack | None = None
+        self._state: asyncio.Task[None] | None = None
+        self.stopping = asyncio.Event()
+        """Set when the daemon shall end."""
+        self.graceful = False
+        """The end is for a restart."""
+
+    def ask_to_stop(self, *, graceful: bool = False) -> None:
+        """Have the daemon end soon; `graceful` for a restart, see docs/restart.md."""
+        self.graceful = graceful
+        self.stopping.set()
 
     async def start(self) -> None:
         """Listen, serve the API, start the sessions; RsError when a place to listen is taken."""
         self.transport.listen()
         await self._serve(self.config.api)
         self.router.reload = self.reload
+        self.router.ask_to_stop = self.ask_to_stop
         async with self._reloading:
             await self._load_vrp_files(self.config)
         self._rtr.start()
         await self._kernel.start(ROUTES_PATIENCE)
         self.transport.start()
+        self._state = asyncio.create_task(self._keep_state())
+        startup = self.router.startup
+        if startup.holding:
+            log.info("restarted: nothing is announced before %s", ", ".join(startup.missing()))
+
+    async def _keep_state(self) -> None:
+        """Keep the state file true: who is up, in case that we are killed."""
+        known: frozenset[str] | None = None
+        written, failed = 0.0, False
+        while True:
+            path = self.config.startup.state_file
+            startup = self.router.startup
+            up = frozenset(p.address for p in self.router.peers.values() if p.established)
+            now = time.time()
+            # While we wait for those who were up before, they are the ones to wait for again.
+            due = up != known or not 0 <= now - written < statefile.EVERY
+            if path is not None and due and not startup.holding:
+                try:
+                    statefile.write(path, up, now)
+                    known, written, failed = up, now, False
+                except OSError as error:
+                    if not failed:
+                        log.error("startup.state_file: %s: %s", path, error.strerror)
+                    failed = True
+            await asyncio.sleep(STATE_EVERY)
 
     async def reload(self) -> str:
         """Read the configuration again and apply what differs; return what was done.
@@ -174,17 +218,36 @@ class Daemon:
             self._api = contextlib.AsyncExitStack()
             await self._api.enter_async_context(serve(self.router, api))
 
-    async def stop(self, communication: str = "") -> None:
-        """End the sessions, wait until they are gone or SHUTDOWN_TIME is over, close everything."""
+    async def stop(self, communication: str = "", *, graceful: bool = False) -> None:
+        """End the sessions, wait until they are gone or SHUTDOWN_TIME is over, close everything.
+
+        `graceful`: neighbors that keep our routes while we restart are not told.
+        """
         self._kernel.close()
         await self._rtr.stop()
-        self.transport.stop(communication)
+        self._leave_state(graceful=graceful)
+        self.transport.stop(communication, graceful=graceful)
         deadline = time.monotonic() + SHUTDOWN_TIME
         while self.transport.busy and time.monotonic() < deadline:  # noqa: ASYNC110 - rare, short
             await asyncio.sleep(0.02)
         self.transport.close()
         if self._api is not None:
             await self._api.aclose()
+
+    def _leave_state(self, *, graceful: bool) -> None:
+        """Let the next process know of a restart, or not; nothing if we have never run."""
+        if self._state is None:
+            return
+        self._state.cancel()
+        path = self.config.startup.state_file
+        if path is None:
+            return
+        if not graceful:
+            statefile.remove(path)
+        elif not self.router.startup.holding:
+            up = [p.address for p in self.router.peers.values() if p.established]
+            with contextlib.suppress(OSError):
+                statefile.write(path, up, time.time())
 
 
 async def _in_slices(steps: Iterator[None]) -> None:
@@ -201,11 +264,11 @@ def _caches(config: Config) -> list[CacheConfig]:
 
 
 async def _main(config: Config) -> None:
-    stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
     daemon = Daemon(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.ask_to_stop)
+    loop.add_signal_handler(signal.SIGUSR1, partial(daemon.ask_to_stop, graceful=True))
     reloads: set[asyncio.Task[None]] = set()
 
     def on_hangup() -> None:
@@ -229,10 +292,10 @@ async def _main(config: Config) -> None:
         # What is there now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        await stopped.wait()
+        await daemon.stopping.wait()
         log.info("stopping; longest slice %.1f ms", daemon.router.loop.longest_slice * 1e3)
     finally:
-        await daemon.stop("rs is stopping")
+        await daemon.stop("rs is stopping", graceful=daemon.graceful)
 
 
 async def _reload(daemon: Daemon) -> None:

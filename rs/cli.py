@@ -27,6 +27,7 @@ ELSEWHERE = {
     "demo": ("rs.demo", "main", "Run a route server with simulated members, on loopback."),
     "show": ("rs.show_cli", "show", "Ask a running daemon about neighbors and routes."),
     "reload": ("rs.control_cli", "reload", "Have a running daemon read its configuration again."),
+    "stop": ("rs.control_cli", "stop", "End a running daemon, for good or for a restart."),
     "reset": ("rs.control_cli", "reset", "End a neighbor's session; it starts again."),
     "shutdown": ("rs.control_cli", "shutdown", "End a neighbor's session; it stays down."),
     "enable": ("rs.control_cli", "enable", "Start the session of a neighbor that was shut down."),

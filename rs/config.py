@@ -166,6 +166,38 @@ class Api:
     """Path of a Unix socket; made absolute, relative to the configuration file."""
 
 
+class Awaited(StrEnum):
+    """What a start may wait for before it announces anything."""
+
+    END_OF_RIB = "end-of-rib"
+    RPKI = "rpki"
+
+
+@attrs.frozen(kw_only=True)
+class Startup:
+    """[startup]: what is waited for before the first route is chosen (RFC 4724 4.1)."""
+
+    wait_for: tuple[Awaited, ...] = attrs.field(
+        default=tuple(Awaited),
+        metadata=_key(
+            kinds.list_of(kinds.choice(Awaited), empty=True),
+            Effect.INSTANT,
+            '["end-of-rib", "rpki"]',
+        ),
+    )
+    timeout: int = attrs.field(
+        default=60, metadata=_key(kinds.integer(1, 3600, "seconds"), Effect.INSTANT, "60")
+    )
+    """Seconds after which it is waited no longer: the Selection_Deferral_Timer."""
+    always: bool = attrs.field(default=False, metadata=_key(kinds.BOOLEAN, Effect.INSTANT, "false"))
+    """Whether also a start waits that is no restart."""
+    state_file: str | None = attrs.field(
+        default=None,
+        metadata=_key(kinds.PATH, Effect.INSTANT, "the API's `socket` with `.state` behind it"),
+    )
+    """Tells a restart from a first start; made absolute. None: every start is a first one."""
+
+
 @attrs.frozen(kw_only=True)
 class Neighbor:
     """[[neighbors]]: one neighbor (`address`), or a range from which neighbors may come.
@@ -484,6 +516,7 @@ class Config:
 
     router: Router
     api: Api = attrs.field(factory=Api)
+    startup: Startup = attrs.field(factory=Startup)
     defaults: Mapping[str, Any] = attrs.field(factory=dict)
     """[defaults] by attribute of Neighbor; applied already, kept for neighbors added later."""
     neighbors: tuple[Neighbor, ...] = ()

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from rs import configcheck
-from rs.config import Api, Config, Neighbor, Router
+from rs.config import Api, Config, Neighbor, Router, Startup
 from rs.configkeys import keys_of
 from rs.configvalues import MAX_PASSWORD_LEN, MAX_SOCKET_PATH_LEN, BadValue, shown, suggestion
 from rs.errors import ConfigError
@@ -44,6 +44,7 @@ Where = tuple[str | int, ...]
 TABLES = {
     "router": Router,
     "api": Api,
+    "startup": Startup,
     "defaults": Neighbor,
     "filters": Filters,
     "rpki": Rpki,
@@ -393,6 +394,18 @@ class _Reader:
             self.faults.warn(self.main, ("api", "listen"), warning)
         return api
 
+    def read_startup(self, api: Api) -> Startup:
+        """Read [startup]; without a path of its own the state lies beside the API's socket."""
+        table = self.main.data.get("startup", {})
+        values = _complete_values(Startup, table, self.main, ("startup",), self.faults) or {}
+        startup = Startup(**values)
+        path = startup.state_file
+        if path is not None:
+            path = str((self.main.path.parent / path).absolute())
+        elif api.socket is not None:
+            path = f"{api.socket}.state"
+        return attrs.evolve(startup, state_file=path)
+
     def read_password(self, values: dict[str, Any], source: Source, where: Where) -> None:
         """Put the first line of `password_file` in the place of `password`."""
         if "password" in values and "password_file" in values:
@@ -611,6 +624,7 @@ def load_config(path: str | Path) -> Config:
     reader = _Reader(main, faults)
     reader.read_router()
     api = reader.read_api()
+    startup = reader.read_startup(api)
     reader.read_filters(sources)
     rpki = reader.read_rpki()
     igp = reader.read_igp(sources)
@@ -632,6 +646,7 @@ def load_config(path: str | Path) -> Config:
     return Config(
         router=reader.router,
         api=api,
+        startup=startup,
         defaults=reader.defaults,
         neighbors=neighbors,
         igp=igp,

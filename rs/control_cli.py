@@ -1,4 +1,4 @@
-"""`rs reload`, `reset`, `shutdown`, `enable` and `refresh`: what a running daemon is told to do.
+"""`rs reload`, `stop`, `reset`, `shutdown` and so on: what a running daemon is told to do.
 
 In: arguments, and the answers of the API. Out: one line with what was done, exit code 0; 2 for a
 configuration with faults, each of them printed; 1 for a daemon that cannot be reached or refuses.
@@ -55,6 +55,18 @@ def reload(ctx: click.Context, api: str | None) -> None:
             click.echo(clean(problem), err=True)
         click.echo("rs: the configuration has faults; the old one goes on", err=True)
         ctx.exit(EXIT_FAULTS)
+
+
+@click.command()
+@click.option(
+    "--graceful",
+    is_flag=True,
+    help="For a restart: neighbors keep our routes meanwhile, where graceful_restart is on.",
+)
+@api_option
+def stop(*, graceful: bool, api: str | None) -> None:
+    """End a running daemon."""
+    _post(api, "/v1/stop", {"graceful": graceful})
 
 
 @click.command()

@@ -105,6 +105,12 @@ class Communication(TypedDict, total=False):
     communication: str
 
 
+class Stopping(TypedDict, total=False):
+    """How to stop."""
+
+    graceful: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One path with one method."""
@@ -271,6 +277,20 @@ class Api:
         except RsError as error:
             raise HttpError(HTTPStatus.CONFLICT, str(error)) from error
 
+    def stop(self, request: Request) -> Ok:
+        """End the daemon; with `graceful` for a restart, so that neighbors keep our routes.
+
+        Sessions get Cease / Administrative Shutdown, and with `graceful` only those of neighbors
+        that do not keep our routes meanwhile (RFC 4724).
+        """
+        graceful = request.body.get("graceful", False)
+        if not isinstance(graceful, bool) or set(request.body) - {"graceful"}:
+            raise HttpError(HTTPStatus.BAD_REQUEST, 'the body is {"graceful": true}, or nothing')
+        if self._router.ask_to_stop is None:
+            raise HttpError(HTTPStatus.CONFLICT, "this router has no daemon around it")
+        self._router.ask_to_stop(graceful=graceful)
+        return {"ok": "stopping for a restart" if graceful else "stopping"}
+
     def _act(self, request: Request, action: str) -> Ok:
         peer = self._peer(request.path["address"])
         text = request.body.get("communication", "")
@@ -395,6 +415,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             409: "It cannot be applied, such as a port in use.",
             422: "The configuration has faults.",
         },
+    ),
+    Endpoint(
+        "POST",
+        "/v1/stop",
+        Api.stop,
+        Ok,
+        body=Stopping,
+        failures={**_BODY, 400: "The body is wrong.", 409: "It cannot be stopped this way."},
     ),
     Endpoint("GET", "/metrics", Api.metrics, str, content_type=metrics.CONTENT_TYPE),
     Endpoint("GET", "/openapi.json", Api.description, dict[str, Any]),

@@ -220,6 +220,23 @@ class Peer:
         return agreed.peer_hostname if agreed is not None else ""
 
     @property
+    def keeps_ours(self) -> bool:
+        """Whether the neighbor keeps our routes while we restart (RFC 4724 4.2)."""
+        agreed = self.session.negotiated
+        return (
+            self.established
+            and agreed is not None
+            and agreed.graceful_restart is not None
+            and self.neighbor.graceful_restart is GracefulRestart.ON
+        )
+
+    def tell_restarted(self, *, restarted: bool) -> None:
+        """Say in our next OPENs that we have restarted, or no longer (RFC 4724 3)."""
+        if restarted is not self.restarted:
+            self.restarted = restarted
+            self.session.reconfigure(session_config(self.neighbor, restarted=restarted))
+
+    @property
     def established(self) -> bool:
         """Whether its session is up."""
         return self.session.state is State.ESTABLISHED

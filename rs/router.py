@@ -44,6 +44,7 @@ from rs.prefixset import NeighborIndex
 from rs.restart import Restarts
 from rs.scheduler import LoopStats, Scheduler
 from rs.session_types import Down
+from rs.startup import Startup
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from rs.capabilities import Negotiated
     from rs.config import Config, Neighbor
     from rs.peer import Conn
+    from rs.startup import Before
 
 TICKS_PER_SECOND = 16
 """Resolution of a path's age; see path_t.ticks."""
@@ -96,10 +98,11 @@ class Router:
         clock: Callable[[], float],
         rng: random.Random | None = None,
         sets: Sets | None = None,
+        before: Before | None = None,
     ) -> None:
         """Make the peers of a configuration; without its named sets given, load them.
 
-        ConfigError if they cannot be.
+        `before` makes it a restart, see startup.py. ConfigError if the sets cannot be had.
         """
         self.config = config
         self._clock = clock
@@ -130,6 +133,9 @@ class Router:
         self.scheduler = Scheduler(self.exporter)
         self.next_hops = NextHops(self.rib, self.scheduler, config, wake=self._wake)
         self.groups = Groups(self.exporter, settings.asn, cluster_id, self.next_hops.vantage)
+        sources = config.rpki.caches or config.rpki.files
+        self.startup = Startup(self, config.startup, before, rpki=bool(sources))
+        self.scheduler.deferred = self.startup.holding
         self.peers: dict[int, Peer] = {}
         """By slot."""
         self._by_address: dict[str, Peer] = {}
@@ -164,6 +170,8 @@ class Router:
         """Called when a session may want something from the transport outside of its own calls."""
         self.reload: Callable[[], Awaitable[str]] | None = None
         """Reads the configuration file again, as SIGHUP does; the daemon sets it."""
+        self.ask_to_stop: Callable[..., None] | None = None
+        """Has the daemon end, with `graceful` for a restart; the daemon sets it."""
         for neighbor in config.neighbors:
             if not neighbor.is_range:
                 self._add_peer(neighbor, str(neighbor.address))
@@ -193,6 +201,10 @@ class Router:
         """Return the peer with this address, if there is one."""
         return self._by_address.get(address)
 
+    def knows(self, address: str) -> bool:
+        """Whether a neighbor with this address is configured, or may come from a range."""
+        return address in self._by_address or self._index.find(address) is not None
+
     def accept(self, address: str) -> tuple[Peer | None, str]:
         """Return the peer that a connection from `address` is for, made now if it is from a range.
 
@@ -219,7 +231,15 @@ class Router:
         else:
             self._top_slot += 1
             slot = self._top_slot
-        peer = Peer(slot, neighbor, address, self._rng, self._on_up, dynamic=dynamic)
+        peer = Peer(
+            slot,
+            neighbor,
+            address,
+            self._rng,
+            self._on_up,
+            dynamic=dynamic,
+            restarted=self.startup.restarted,
+        )
         self.peers[slot] = peer
         self._by_address[address] = peer
         if not dynamic:
@@ -342,6 +362,7 @@ class Router:
         peer.up_since = now
         peer.ups += 1
         peer.conn = conn
+        peer.tell_restarted(restarted=False)
         before, peer.agreed = peer.agreed, agreed
         same = before is not None and (
             (before.peer_asn, before.peer_router_id) == (agreed.peer_asn, agreed.peer_router_id)
@@ -504,6 +525,7 @@ class Router:
     def on_end_of_rib(self, peer: Peer, family: Family) -> None:
         """Take note that a neighbor has sent all its routes (RFC 4724 4.2)."""
         self.restarts.end_of_rib(peer, family)
+        self.check_startup()
         self.on_wake()
 
     def on_refresh(self, peer: Peer, family: Family, subtype: int) -> None:
@@ -666,6 +688,7 @@ class Router:
             if not self._below_runs:
                 self._below_runs = True
                 self.scheduler.add(self._recheck_below())
+        self.check_startup()
         self.on_wake()
 
     def _recheck_below(self) -> Iterator[bool]:
@@ -717,6 +740,13 @@ class Router:
             log.error("%s", fault)
         for peer in self.restarts.tick(now):
             self.on_commands(peer)
+        self.check_startup()
+
+    def check_startup(self) -> None:
+        """Begin to choose and announce routes, if nothing that is waited for is missing."""
+        if self.startup.check(self.now()):
+            self.scheduler.deferred = False
+            self.on_wake()
 
     def rejoin(self, peer: Peer) -> None:
         """Move an established peer to the groups that its changed configuration asks for."""

@@ -58,6 +58,8 @@ class Scheduler:
         self.holding = False
         """Whether prefixes wait that will be looked at without anything else happening: run again
         within a few milliseconds."""
+        self.deferred = False
+        """Nothing is evaluated or announced; jobs run all the same."""
 
     def add(self, job: Iterator[bool]) -> None:
         """Run a job beside the others: a generator that yields at least every millisecond.
@@ -77,7 +79,7 @@ class Scheduler:
 
         Then run again after a while: members who go on reading nothing are not waited for.
         """
-        return bool(self._exporter.dirty() or self._exporter.walking())
+        return not self.deferred and bool(self._exporter.dirty() or self._exporter.walking())
 
     def _regulate(self, now: float, *, loading: bool) -> None:
         """Decide whether new dirty prefixes wait a little.
@@ -112,7 +114,7 @@ class Scheduler:
         a quarter of a second. See `waiting`.
         """
         exporter = self._exporter
-        self._regulate(clock(), loading=loading)
+        self._regulate(clock(), loading=loading and not self.deferred)
         while True:
             idle = True
             now = clock()
@@ -127,6 +129,10 @@ class Scheduler:
                     self._jobs.append(job)
                 if clock() >= deadline:
                     return True
+            if self.deferred:
+                if idle:
+                    return False
+                continue
             if exporter.ready(now) and exporter.step(STEP):
                 idle = False
                 if clock() >= deadline:

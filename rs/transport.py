@@ -213,10 +213,17 @@ class Transport:
             self._after(peer)
         self.loop.call_later(HOUSEKEEPING, self._housekeeping)
 
-    def stop(self, communication: str = "") -> None:
-        """End every session with a NOTIFICATION and close the listening sockets."""
+    def stop(self, communication: str = "", *, graceful: bool = False) -> None:
+        """End every session with a NOTIFICATION and close the listening sockets.
+
+        With `graceful` the connections of neighbors that keep our routes are closed without one.
+        """
         for endpoint in list(self._listeners):
             self._close_listener(endpoint)
+        if graceful:
+            for conn in list(self._connections):
+                if conn.peer.keeps_ours:
+                    self._lost(conn, "closed by us for a restart")
         self.router.stop(communication)
         for peer in list(self.router.peers.values()):
             self._after(peer)

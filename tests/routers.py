@@ -643,6 +643,15 @@ class Lab:
             peer.session.receive(conn, memoryview(data)[start:end], self.now)
             self.after(peer)
 
+    def deliver(self, speaker: Speaker, data: bytes) -> None:
+        """Let bytes arrive, behind those that wait while the router does not read."""
+        conn = speaker.conn
+        assert conn is not None
+        if not conn.reading or conn.waiting:
+            conn.waiting.append(lambda: self.feed(speaker, data))
+        else:
+            self.feed(speaker, data)
+
     def update(self, speaker: Speaker, *bodies: bytes, pieces: int = 1) -> None:
         """Let UPDATEs arrive, and tell the oracle. They wait while the router does not read."""
         conn = speaker.conn

@@ -158,14 +158,14 @@ class Churn:
         assert lab.oracle is not None
         table = lab.oracle.adj_rib_in[speaker.slot]
         mine = {key: held for key, held in table.items() if codec.family_of(key[0]) is family}
-        lab.feed(speaker, refresh_marker(family, RefreshSubtype.BORR))
+        lab.deliver(speaker, refresh_marker(family, RefreshSubtype.BORR))
         for (prefix, path_id), held in mine.items():
             if self.src.chance(70):
                 v6_hop = family is V4 and ":" in held.attrs["next_hop"]
                 self.update(speaker, [(prefix, path_id)], held.attrs, (), mp=v6_hop)
             else:
                 lab.oracle.withdraw(speaker.slot, prefix, path_id)
-        lab.feed(speaker, refresh_marker(family, RefreshSubtype.EORR))
+        lab.deliver(speaker, refresh_marker(family, RefreshSubtype.EORR))
 
     def burst(self) -> None:
         """Let some work be done and some be read, in any order."""
