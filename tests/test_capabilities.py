@@ -125,7 +125,6 @@ def test_all_capabilities_in_words():
         "extended-next-hop ipv4-unicast via ipv4",
         "extended-message",
         "role rs-client",
-        "role (02)",
         "graceful-restart 120 s helper",
         "graceful-restart 90 s restarted notification ipv4-unicast, 25/1 not forwarding",
         "graceful-restart not understood (00)",
