@@ -46,6 +46,7 @@ METRICS = {
     "rs_groups": ("gauge", "Groups of neighbors that are sent the same bytes."),
     "rs_log_bytes": ("gauge", "Encoded messages kept for members that have not read them yet."),
     "rs_jobs": ("gauge", "Long jobs not finished."),
+    "rs_startup_waiting": ("gauge", "1 while a start holds routes back."),
     "rs_loop_longest_slice_seconds": ("gauge", "Longest time that a slice of work held the loop."),
     "rs_loop_slice_seconds": ("histogram", "How long slices of work held the loop."),
     "rs_neighbors": ("gauge", "Neighbors by state."),
@@ -62,6 +63,7 @@ METRICS = {
         "Paths not taken in, beyond what the neighbor may have for one prefix.",
     ),
     "rs_neighbor_prefixes_advertised": ("gauge", "Prefixes that the neighbor has been sent."),
+    "rs_neighbor_prefixes_stale": ("gauge", "Paths kept of a lost session, or not refreshed yet."),
     "rs_neighbor_rejects": ("gauge", "Rejected paths by reason."),
     "rs_neighbor_lag_bytes": ("gauge", "Of the log not sent yet, what is for others included."),
     "rs_neighbor_treat_as_withdraw_total": (
@@ -137,6 +139,7 @@ class MetricsWalk:
         self._add("rs_attribute_bytes", found["attribute_bytes"])
         self._add("rs_member_sets", found["member_sets"])
         self._add("rs_jobs", found["jobs"])
+        self._add("rs_startup_waiting", int(found["startup"] is not None))
         hops = found["next_hops"]
         reachable = hops["known"] - hops["unreachable"]
         self._add("rs_next_hops", reachable, labels(state="reachable"))
@@ -189,6 +192,7 @@ class MetricsWalk:
             self._add("rs_neighbor_prefixes_accepted", family["accepted"], more)
             self._add("rs_neighbor_prefixes_rejected", family["rejected"], more)
             self._add("rs_neighbor_paths_refused_total", family["refused"], more)
+            self._add("rs_neighbor_prefixes_stale", family["stale"], more)
             self._add("rs_neighbor_prefixes_advertised", family["advertised"], more)
         for reason, count in found["rejects"].items():
             self._add("rs_neighbor_rejects", count, f'{{{who},reason="{reason}"}}')

@@ -180,6 +180,12 @@ def status(router: Router, now: float, rss: int) -> Status:
         "member_sets": router.sets.stats()["sets"],
         "groups": len(router.groups),
         "jobs": router.scheduler.jobs,
+        "startup": {
+            "waiting_for": router.startup.missing(),
+            "left_s": round(max(0.0, router.startup.until - now), 3),
+        }
+        if router.startup.holding
+        else None,
         "longest_slice_ms": round(router.loop.longest_slice * 1e3, 3),
         "slices": [
             {"up_to_ms": None if bound == float("inf") else bound * 1e3, "slices": count}
@@ -263,6 +269,7 @@ def _neighbor_family(router: Router, peer: Peer, family: Family) -> NeighborFami
     member, view = peer.members.get(family), peer.view(family)
     agreed = peer.session.negotiated
     eor = getattr(peer.ingest, "eor", (False, False))
+    kept = peer.kept.get(family)
     return {
         "negotiated": agreed is not None and family in agreed.families,
         "received": received,
@@ -271,6 +278,9 @@ def _neighbor_family(router: Router, peer: Peer, family: Family) -> NeighborFami
         "refused": router.rib.refused_paths(peer.slot, family),
         "advertised": view.adj.advertised(peer.slot) if view is not None else 0,
         "end_of_rib": peer.established and bool(eor[family]),
+        "stale": router.rib.stale(peer.slot, family),
+        "restart": kept.phase.value if kept is not None else None,
+        "restart_s": round(max(0.0, kept.until - router.now()), 3) if kept is not None else None,
         "sending": _MEMBER_STATES[member.state] if member is not None else "down",  # type: ignore[typeddict-item]
         "lag_bytes": member.lag() if member is not None else 0,
         "resyncs": member.resyncs if member is not None else 0,
@@ -399,7 +409,9 @@ class Glance:
                     start = i + 1
         return slots, total
 
-    def path(self, raw: list[RawPath], i: int, *, members: list[int], names: bool) -> Path:
+    def path(
+        self, family: Family, raw: list[RawPath], i: int, *, members: list[int], names: bool
+    ) -> Path:
         """Return the i-th path of a prefix; `members` have it, and are named if wanted."""
         slot, path_id, attrs_h, _, _, ticks = raw[i]
         peer = self.router.peers.get(slot)
@@ -417,6 +429,7 @@ class Glance:
             "rpki": rpki_state(raw[i][3]),
             "irr": irr_state(raw[i][3]),
             "age_s": self.router.age(ticks, self.now),
+            "stale": self.router.rib.is_stale(slot, family, raw[i][3]),
             "attributes": self.attributes(attrs_h),
             "advertised_to": len(members),
         }
@@ -435,7 +448,9 @@ class Glance:
             "family": family.label,
             "usable": not raw[0][3] & UNUSED,
             "advertised_to": total,
-            "paths": [self.path(raw, i, members=slots[i], names=names) for i in range(len(raw))],
+            "paths": [
+                self.path(family, raw, i, members=slots[i], names=names) for i in range(len(raw))
+            ],
         }
 
     def item(self, prefix: str, raw: list[RawPath], i: int) -> RouteItem:
@@ -443,6 +458,7 @@ class Glance:
         slot, path_id, attrs_h, _, _, ticks = raw[i]
         peer = self.router.peers.get(slot)
         state, decided_by, reject_reason, why = judge(raw, i)
+        family = Family.IPV6_UNICAST if ":" in prefix else Family.IPV4_UNICAST
         return {
             "prefix": prefix,
             "neighbor": peer.address if peer is not None else None,
@@ -455,6 +471,7 @@ class Glance:
             "rpki": rpki_state(raw[i][3]),
             "irr": irr_state(raw[i][3]),
             "age_s": self.router.age(ticks, self.now),
+            "stale": self.router.rib.is_stale(slot, family, raw[i][3]),
             "attributes": self.attributes(attrs_h),
         }
 
@@ -492,6 +509,7 @@ class Glance:
                 "rpki": "not-checked",
                 "irr": "not-checked",
                 "age_s": None,
+                "stale": False,
                 "attributes": {},
             }
         found["path_id"] = path_id

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from rs.show_types import (
         Attributes,
         Neighbor,
+        NeighborFamily,
         NextHop,
         NextHopStatus,
         Path,
         Route,
         RouteItem,
+        StartupStatus,
         Status,
     )
 
@@ -200,6 +202,7 @@ def status(client: Client, *, as_json: bool) -> None:
             ("groups", found["groups"]),
             ("next hops", _next_hops_text(found["next_hops"])),
             ("jobs", found["jobs"]),
+            ("start", _startup_text(found["startup"])),
             ("longest slice", f"{found['longest_slice_ms']:.1f} ms"),
         ]
     )
@@ -220,6 +223,15 @@ def status(client: Client, *, as_json: bool) -> None:
             for name, table in found["families"].items()
         ],
     )
+
+
+def _startup_text(found: StartupStatus | None) -> str:
+    """Return what a start still waits for; nothing once it does not."""
+    if found is None:
+        return ""
+    names = found["waiting_for"]
+    words = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return f"nothing is announced for {found['left_s']:.0f} s, or before {words}"
 
 
 def _next_hops_text(found: NextHopStatus) -> str:
@@ -330,7 +342,15 @@ def _print_neighbor(found: Neighbor) -> None:
         ]
     )
     click.echo()
-    columns = ["Family", "Received#", "Accepted#", "Rejected#", "Advertised#", "End-of-RIB"]
+    columns = [
+        "Family",
+        "Received#",
+        "Accepted#",
+        "Rejected#",
+        "Advertised#",
+        "End-of-RIB",
+        "Stale",
+    ]
     print_table(
         [*columns, "Sending", "Lag#"],
         [
@@ -341,6 +361,7 @@ def _print_neighbor(found: Neighbor) -> None:
                 str(family["rejected"]),
                 str(family["advertised"]),
                 "received" if family["end_of_rib"] else "",
+                _restart_text(family),
                 family["sending"],
                 size(family["lag_bytes"]),
             ]
@@ -350,6 +371,14 @@ def _print_neighbor(found: Neighbor) -> None:
     for fault in found.get("faults", []):
         attribute = f", attribute {fault['attribute']}" if fault["attribute"] else ""
         click.echo(f"malformed UPDATE: {fault['outcome']}{attribute}: {fault['octets']}")
+
+
+def _restart_text(family: NeighborFamily) -> str:
+    """Return how many paths are stale, and what is waited for."""
+    words = str(family["stale"]) if family["stale"] else ""
+    if family["restart"] is not None:
+        words += f" {family['restart']}, {duration(family['restart_s'] or 0)} left"
+    return words.strip()
 
 
 def _state_text(found: Neighbor) -> str:
@@ -411,6 +440,7 @@ def _why(found: Path | RouteItem) -> str:
         for name, state in (("RPKI", found["rpki"]), ("IRR", found["irr"]))
         if state != "not-checked"
     ]
+    states += ["stale"] if found["stale"] else []
     return f"{words} [{', '.join(states)}]" if states else words
 
 

@@ -18,6 +18,8 @@ NeighborType = Literal["rs-client", "ebgp", "ibgp", "rr-client"]
 PathState = Literal["best", "usable", "unreachable", "rejected"]
 Match = Literal["longest", "exact", "longer"]
 RoutesView = Literal["best", "received", "accepted", "rejected", "advertised"]
+RestartPhase = Literal["restarting", "long-lived", "synchronizing"]
+"""The neighbor is away; is away for longer; is back, without its End-of-RIB (restart.Phase)."""
 MemberState = Literal["walk", "live", "resync", "down"]
 
 
@@ -78,6 +80,13 @@ class NextHopStatus(TypedDict):
     faults: Annotated[list[str], "files of [[orr]] that cannot be used now"]
 
 
+class StartupStatus(TypedDict):
+    """What a start waits for before anything is announced (RFC 4724 4.1)."""
+
+    waiting_for: Annotated[list[str], "`rpki`, or addresses of neighbors without End-of-RIB"]
+    left_s: Annotated[float, "until it waits no longer"]
+
+
 class Status(TypedDict):
     """The daemon as a whole."""
 
@@ -94,6 +103,7 @@ class Status(TypedDict):
     member_sets: Annotated[int, "distinct sets of neighbors that routes go to"]
     groups: Annotated[int, "groups of neighbors that are sent the same bytes"]
     jobs: Annotated[int, "long jobs not finished, such as the paths of a lost neighbor"]
+    startup: Annotated[StartupStatus | None, "null once routes are chosen and announced"]
     longest_slice_ms: Annotated[float, "longest time that a slice of work held the loop"]
     slices: list[SliceBucket]
     neighbors: NeighborTotals
@@ -114,6 +124,9 @@ class NeighborFamily(TypedDict):
     refused: Annotated[int, "paths not taken in, beyond what it may have for one prefix (RFC 7911)"]
     advertised: Annotated[int, "prefixes that it has or is being sent; paths with ADD-PATH"]
     end_of_rib: Annotated[bool, "the neighbor has sent its End-of-RIB (RFC 4724)"]
+    stale: Annotated[int, "paths not heard since the session was lost or a refresh began"]
+    restart: Annotated[RestartPhase | None, "why routes of a lost session are kept; null: none are"]
+    restart_s: Annotated[float | None, "until that ends by itself"]
     sending: Annotated[MemberState, "walk: the whole table; resync: fell behind; live: changes"]
     lag_bytes: Annotated[int, "of the group's log not sent yet, what is for others included"]
     resyncs: Annotated[int, "times it fell behind in this session"]
@@ -264,6 +277,7 @@ class Path(TypedDict):
     rpki: Annotated[RpkiState, "origin validation at import (RFC 6811)"]
     irr: Annotated[IrrState, "whether the neighbor's IRR data hold prefix and origin"]
     age_s: Annotated[float, "since it was received"]
+    stale: Annotated[bool, "not heard since the session was lost, or since a refresh began"]
     attributes: Attributes
     advertised_to: Annotated[int, "neighbors that have this path"]
     members: NotRequired[Annotated[list[str], "their addresses, if asked for"]]
@@ -307,6 +321,7 @@ class RouteItem(TypedDict):
     rpki: RpkiState
     irr: IrrState
     age_s: Annotated[float | None, "since it was received; null if outdated"]
+    stale: Annotated[bool, "not heard since the session was lost, or since a refresh began"]
     attributes: Annotated[Attributes, "as received, or as advertised"]
 
 

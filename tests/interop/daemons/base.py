@@ -88,6 +88,10 @@ class Neighbor:
     passive: bool = False
     port: int = BGP_PORT
     hold_time: int = 90
+    graceful: bool = False
+    """Graceful restart, as helper and as restarting speaker, where it is off otherwise."""
+    long_lived: int = 0
+    """Seconds of long-lived graceful restart (RFC 9494)."""
     role: str | None = None
     """What the daemon is to the neighbor (RFC 9234), as `rs` spells it; only BIRD and FRR know."""
     strict_role: bool = False

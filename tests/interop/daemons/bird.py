@@ -28,11 +28,15 @@ class Bird(Daemon):
 
     # -- life ------------------------------------------------------------------------------------
 
+    restarts = False
+    """The next start is a graceful restart."""
+
     def command(self) -> list[str]:
         return [
             self.programs[0],
             *("-f", "-c", str(self.workdir / "bird.conf"), "-s", str(self.workdir / "bird.ctl")),
             *("-P", str(self.workdir / "bird.pid")),
+            *(["-R"] if self.restarts else []),
         ]
 
     def write_config(self) -> None:
@@ -64,7 +68,8 @@ class Bird(Daemon):
                 f"  neighbor {neighbor.address} port {neighbor.port} as {neighbor.asn};",
                 f"  direct; hold time {neighbor.hold_time}; enforce first as off;",
                 "  connect delay time 1; connect retry time 1; error wait time 1, 2;",
-                "  enable extended messages on; graceful restart off; long lived graceful restart off;",
+                "  enable extended messages on;",
+                *self._restart(neighbor),
                 *(["  passive;"] if neighbor.passive else []),
                 *([f"  local role {neighbor.role.replace('-', '_')};"] if neighbor.role else []),
                 *(["  require roles;"] if neighbor.strict_role else []),
@@ -80,6 +85,16 @@ class Bird(Daemon):
                 )
             lines.append("}")
         (self.workdir / "bird.conf").write_text("\n".join(lines) + "\n")
+
+    @staticmethod
+    def _restart(neighbor: Neighbor) -> list[str]:
+        if not neighbor.graceful:
+            return ["  graceful restart off; long lived graceful restart off;"]
+        stale = f"on; long lived stale time {neighbor.long_lived}" if neighbor.long_lived else "off"
+        return [
+            "  graceful restart on; graceful restart time 60;",
+            f"  long lived graceful restart {stale};",
+        ]
 
     @staticmethod
     def _static(route: Route) -> str:

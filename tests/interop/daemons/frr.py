@@ -89,7 +89,7 @@ class Frr(Daemon):
             f"router bgp {self.asn}",
             f" bgp router-id {self.router_id}",
             " no bgp ebgp-requires-policy",
-            " bgp graceful-restart-disable",
+            *self._restart(),
             " no bgp default ipv4-unicast",
             " no bgp network import-check",
         ]
@@ -125,6 +125,16 @@ class Frr(Daemon):
             lines.append(" exit-address-family")
         lines.append("exit")
         (self.workdir / "bgpd.conf").write_text("\n".join(lines) + "\n")
+
+    def _restart(self) -> list[str]:
+        if not any(neighbor.graceful for neighbor in self.neighbors.values()):
+            return [" bgp graceful-restart-disable"]
+        return [
+            " bgp graceful-restart",
+            " bgp graceful-restart preserve-fw-state",
+            " bgp graceful-restart restart-time 60",
+            " bgp graceful-restart select-defer-time 10",
+        ]
 
     def _map_name(self, prefix: str) -> str:
         """Name the prefix's route-map, anew for each change of it.

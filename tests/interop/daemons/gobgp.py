@@ -80,6 +80,13 @@ class Gobgp(Daemon):
                 f"hold-time = {neighbor.hold_time}",
                 f"keepalive-interval = {max(neighbor.hold_time // 3, 1)}",
             ]
+            if neighbor.graceful:
+                lines += [
+                    "[neighbors.graceful-restart.config]",
+                    "enabled = true",
+                    "restart-time = 60",
+                    f"long-lived-enabled = {str(bool(neighbor.long_lived)).lower()}",
+                ]
             for family in neighbor.families:
                 lines += [
                     "[[neighbors.afi-safis]]",
@@ -89,6 +96,14 @@ class Gobgp(Daemon):
                     f"receive = {str(neighbor.receives_paths).lower()}",
                     f"send-max = {8 if neighbor.sends_paths else 0}",
                 ]
+                if neighbor.graceful:
+                    lines += ["[neighbors.afi-safis.mp-graceful-restart.config]", "enabled = true"]
+                if neighbor.long_lived:
+                    lines += [
+                        "[neighbors.afi-safis.long-lived-graceful-restart.config]",
+                        "enabled = true",
+                        f"restart-time = {neighbor.long_lived}",
+                    ]
         (self.workdir / "gobgpd.toml").write_text("\n".join(lines) + "\n")
 
     def start(self) -> None:

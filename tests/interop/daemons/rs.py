@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -124,6 +125,19 @@ class Rs:
             return None
         process, self.process = self.process, None
         return process.stop()
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self.process is not None:
+            self.process.kill()
+            self.process = None
+
+    def end_for_a_restart(self) -> int:
+        """End it with SIGUSR1; return its exit status."""
+        assert self.process is not None
+        process, self.process = self.process, None
+        process.signal(signal.SIGUSR1)
+        return process.wait(WAIT)
 
     def log_tail(self, lines: int = 60) -> str:
         """Return the end of the daemon's output."""

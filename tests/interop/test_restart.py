@@ -1,0 +1,165 @@
+"""Graceful restart with other daemons: theirs while we help, and ours while they do.
+
+One LAN: `rs`, BIRD, FRR, GoBGP, all with graceful restart, and a collector without it, which sees
+whether anything is said while somebody restarts.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .daemons import DAEMONS
+from .daemons.base import FAMILIES, Daemon, Neighbor
+from .daemons.bird import Bird
+from .daemons.collector import Collector
+from .daemons.rs import Member, Rs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .daemons.lan import Lan
+
+RS_ASN = 64500
+NAMES = {"bird": 11, "frr": 12, "gobgp": 13}
+V4 = FAMILIES[:1]
+ON = {"graceful_restart": "on", "restart_time": 60}
+
+
+class Scene:
+    """Everybody on IPv4, each daemon with one route of its own."""
+
+    def __init__(self, lan: Lan, directory) -> None:
+        self.rs = Rs(lan.host(1), directory / "rs", RS_ASN)
+        self.daemons: dict[str, Daemon] = {}
+        self.prefixes = {name: f"198.51.{n}.0/24" for name, n in NAMES.items()}
+        for name, number in NAMES.items():
+            host = lan.host(number)
+            self.rs.members.append(
+                Member(host.address, 65000 + number, V4, passive=False, options=ON)
+            )
+            neighbor = Neighbor(self.rs.host.address, RS_ASN, V4, graceful=True)
+            self.daemons[name] = DAEMONS[name](host, directory / name, 65000 + number, [neighbor])
+            self.daemons[name].announce(self.prefixes[name])
+        watcher = lan.host(21)
+        self.rs.members.append(Member(watcher.address, 65021, V4))
+        self.watcher = Collector(watcher, 65021, self.rs.host.address)
+
+    def start(self) -> None:
+        self.rs.start()
+        for daemon in self.daemons.values():
+            daemon.start()
+        self.watcher.connect()
+        for daemon in self.daemons.values():
+            daemon.wait_established()
+        self.watcher.wait_routes(*self.prefixes.values())
+
+    def stop(self) -> None:
+        self.watcher.stop()
+        self.rs.stop()
+        for daemon in self.daemons.values():
+            daemon.kill()
+
+    def family(self, name: str) -> dict:
+        """What `rs` says of a member's IPv4 routes."""
+        neighbor = self.rs.neighbors()[self.daemons[name].host.address]
+        return {**neighbor["families"]["ipv4-unicast"], "state": neighbor["state"]}
+
+    def others(self, name: str) -> set[str]:
+        """What a daemon has from the others."""
+        return {prefix for owner, prefix in self.prefixes.items() if owner != name}
+
+
+@pytest.fixture(scope="module")
+def scene(module_lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    for name in NAMES:
+        if (reason := DAEMONS[name].missing()) is not None:
+            pytest.skip(reason)
+    found = Scene(module_lan, tmp_path_factory.mktemp("restart"))
+    try:
+        found.start()
+        yield found
+    finally:
+        found.stop()
+
+
+@pytest.mark.parametrize("name", ["bird", "frr"])
+def test_a_member_restarts_and_nobody_hears_of_it(scene: Scene, name: str) -> None:
+    daemon, rs = scene.daemons[name], scene.rs
+    rs.wait(lambda: scene.family(name)["end_of_rib"], f"have all of {name}")
+    said = len(scene.watcher.updates())
+    daemon.kill()
+    rs.wait(lambda: scene.family(name)["restart"] == "restarting", f"lose {name}")
+    assert scene.family(name)["stale"] == 1
+    if isinstance(daemon, Bird):
+        daemon.restarts = True
+    daemon.start()
+    daemon.wait_established()
+    rs.wait(lambda: scene.family(name)["end_of_rib"], f"have all of {name} again")
+    found = scene.family(name)
+    assert (found["received"], found["stale"], found["restart"]) == (1, 0, None)
+    assert len(scene.watcher.updates()) == said
+    daemon.wait_routes(*scene.others(name))
+
+
+def test_a_member_that_brings_less_loses_the_rest(scene: Scene) -> None:
+    daemon = scene.daemons["bird"]
+    assert isinstance(daemon, Bird)
+    more = daemon.announce("203.0.113.0/24")
+    scene.watcher.wait_route(more)
+    daemon.kill()
+    del daemon.exported[more.prefix]
+    daemon.restarts = True
+    daemon.start()
+    scene.watcher.wait_gone(more.prefix)
+    assert scene.prefixes["bird"] in scene.watcher.routes()
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGUSR1"])
+def test_we_restart_and_no_member_loses_a_route(scene: Scene, how: str) -> None:
+    rs, daemons = scene.rs, scene.daemons
+    for name, daemon in daemons.items():
+        daemon.wait_routes(*scene.others(name))
+    time.sleep(2.5)  # the state file is looked after every two seconds
+    lost: dict[str, set[str]] = {name: set() for name in daemons}
+    fresh: set[str] = set()
+
+    def look() -> bool:
+        for name, daemon in daemons.items():
+            lost[name] |= scene.others(name) - daemon.routes().keys()
+        return fresh == daemons.keys()
+
+    if how == "SIGKILL":
+        rs.kill()
+    else:
+        assert rs.end_for_a_restart() == 0
+    look()
+    rs.start()
+    begun = time.monotonic()
+    deadline = begun + 20
+    while not look() and time.monotonic() < deadline:
+        status = rs.show("status")
+        if status["startup"] is None:
+            fresh |= {
+                name
+                for name in daemons
+                if scene.family(name)["end_of_rib"] and scene.family(name)["sending"] == "live"
+            }
+    assert not any(lost.values()), lost
+    assert fresh == daemons.keys(), rs.log_tail()
+    assert time.monotonic() - begun < 15
+    look()
+    assert not any(lost.values()), lost
+    assert "restarted: nothing is announced before" in rs.log_tail()
+    scene.watcher.stop()
+    scene.watcher.connect()
+    scene.watcher.wait_routes(*scene.prefixes.values())
+
+
+def test_a_plain_stop_takes_our_routes_along(scene: Scene) -> None:
+    assert scene.rs.stop() == 0
+    for daemon in scene.daemons.values():
+        daemon.wait(lambda: not daemon.routes(), "drop what it had from rs")  # noqa: B023
+    assert not (scene.rs.workdir / "rs.sock.state").exists()
