@@ -109,8 +109,8 @@ def _or_built_in(items: Kind) -> Kind:
     return Kind(wants, parse)
 
 
-def _table(model: type, value: object) -> dict[str, Any]:
-    """Return the parsed values of a table by attribute."""
+def parse_table(model: type, value: object) -> dict[str, Any]:
+    """Return the parsed values of a table by attribute; BadValue with the path of each fault."""
     if not isinstance(value, dict):
         raise BadValue(f"{shown(value)} does not fit; want a table")
     known = keys_of(model)
@@ -132,7 +132,7 @@ def _table(model: type, value: object) -> dict[str, Any]:
 
 PREFIX_RANGES = kinds.list_of(kinds.PREFIX_RANGE, empty=True)
 ASN_RANGES = kinds.list_of(kinds.ASN_RANGE, empty=True)
-FILTERS = Kind("a table", lambda value: _table(Filters, value))
+FILTERS = Kind("a table", lambda value: parse_table(Filters, value))
 
 
 @attrs.frozen(kw_only=True)
@@ -341,7 +341,7 @@ def _caches(value: object) -> tuple[Cache, ...]:
         if isinstance(item, dict) and "host" not in item:
             raise BadValue(((index, "host"), "missing; want the cache's address or name"))
         try:
-            values = _table(Cache, item)
+            values = parse_table(Cache, item)
         except BadValue as bad:
             raise BadValue(*(((index, *path), words) for path, words in bad.faults)) from None
         cache = Cache(**values)

@@ -19,6 +19,7 @@ from rs._fastpath.filter cimport Filter
 from rs._fastpath.paths cimport REFRESH_UNSETTLED
 from rs._fastpath.rib cimport Rib, Table
 from rs._fastpath.stamp cimport check_abi
+from rs._fastpath.terms cimport Terms
 from rs._fastpath.types cimport (
     FAM_NONE,
     HEADER_LEN,
@@ -284,13 +285,48 @@ cdef class Ingest:
         cdef uint32_t ticks = self.rib.ticks
         cdef bint addpath = (self.ctx.addpath >> family) & 1
         cdef Filter f = self.rib.prefix_filter(self.slot) if reason == 0 else None
+        cdef Terms terms = self.rib.policy_of(self.slot) if reason == 0 else None
         cdef uint8_t state = 0
+        if terms is not None:
+            return self._announce_by_policy(table, terms, f, p, end, attrs_h)
         while p < end:
             p += nlri_next(p, addpath, width, &path_id, &plen, addr)
             if f is not None:
                 reason = f.check_prefix(self.rib.attrs, attrs_h, family, addr, plen, &state)
             table.update(addr, plen, self.slot, path_id, attrs_h, reason, state, ticks)
             self.announced += 1
+        return 0
+
+    cdef int _announce_by_policy(self, Table table, Terms terms, Filter f, const uint8_t *p,
+                                 const uint8_t *end, uint32_t attrs_h) except -1:
+        """_announce() for a neighbor with an import policy, which may change what is entered."""
+        cdef uint8_t addr[16]
+        cdef uint32_t plen, path_id, reason, held_h = 0, held_reason = 0
+        cdef uint32_t family = table.family
+        cdef uint32_t width = table.trie.width
+        cdef bint addpath = (self.ctx.addpath >> family) & 1
+        cdef uint8_t state = 0
+        try:
+            while p < end:
+                p += nlri_next(p, addpath, width, &path_id, &plen, addr)
+                self.announced += 1
+                if f is not None:
+                    reason = f.check_prefix(self.rib.attrs, attrs_h, family, addr, plen, &state)
+                    if reason:
+                        table.update(addr, plen, self.slot, path_id, attrs_h, reason, state,
+                                     self.rib.ticks)
+                        continue
+                if held_h == 0 or terms.per_route:
+                    if held_h:
+                        self.rib.attrs.unref(held_h)
+                        held_h = 0
+                    held_reason = self.rib.admit(terms, self.slot, attrs_h, family, addr, plen,
+                                                 state, &held_h)
+                table.update(addr, plen, self.slot, path_id, held_h, held_reason, state,
+                             self.rib.ticks)
+        finally:
+            if held_h:
+                self.rib.attrs.unref(held_h)
         return 0
 
     cdef int _withdraw(self, uint32_t family, const uint8_t *p, uint32_t n) except -1:

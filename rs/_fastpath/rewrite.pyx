@@ -93,9 +93,10 @@ cdef void on_release(void *ctx, uint32_t h) noexcept with gil:
     cdef uint32_t d_h = self.rib.attrs.at(h).derived_h
     cdef uint32_t next_h, out_h
     cdef derived_t *d
-    if self.rib.control is None or self.rib.attrs is None:
+    if self.rib.control is None or self.rib.attrs is None or self.rib.memo is None:
         return      # the collector is taking the RIB apart
     self.rib.control.forget(h)
+    self.rib.memo.forget(h, self.rib.attrs.at(h).raw_h)
     self.rib.attrs.at(h).derived_h = 0
     while d_h:
         d = <derived_t *>slab_at(&self.derived, d_h)
@@ -118,11 +119,14 @@ cdef class Rewriter:
             raise MemoryError
         rib.attrs.on_release = on_release
         rib.attrs.release_ctx = <void *>self
+        rib.memo.told = True
 
     def __dealloc__(self):
         # The table may outlive us; it must not call back.
         if self.rib is not None and self.rib.attrs is not None:
             self.rib.attrs.on_release = NULL
+            if self.rib.memo is not None:
+                self.rib.memo.told = False
         slab_free_all(&self.derived)
         free(self.buf)
 

@@ -6,8 +6,10 @@ from rs._fastpath.arena cimport slab_at, slab_t
 from rs._fastpath.attrs cimport AttrTable
 from rs._fastpath.control cimport Control
 from rs._fastpath.filter cimport Filter
+from rs._fastpath.memo cimport Memo
 from rs._fastpath.paths cimport dest_t, options_t, path_t, peer_t
 from rs._fastpath.sets cimport MemberSets
+from rs._fastpath.terms cimport Terms
 from rs._fastpath.trie cimport Trie
 from rs._fastpath.types cimport attrset_t
 
@@ -51,6 +53,7 @@ cdef class Table:
     cdef uint32_t purge(self, uint64_t *slots, bint only_stale, uint32_t pos,
                         uint32_t n) except? 0 nogil
     cdef int _judge(self, uint32_t h, path_t *p) except -1
+    cdef int _note_state(self, uint32_t h, path_t *p) except -1 nogil
     cdef void _drop_path(self, uint32_t h, uint32_t prev, uint32_t path_h) noexcept nogil
     cdef int _grow(self, uint32_t h) except -1 nogil
 
@@ -70,6 +73,9 @@ cdef class Rib:
     cdef peer_t *peers                  # by slot
     cdef readonly uint32_t n_slots      # slots allocated; peers[n_slots - 1] is the last
     cdef list filters               # by slot: Filter, or None
+    cdef list policies              # by slot: Terms for import, or None
+    cdef readonly Memo memo         # what policies know of attribute sets
+    cdef public bint state_matters  # what the filter finds out decides what is exported
     cdef options_t options
     cdef public uint32_t ticks          # now, 1/16 s since start; set before bytes are fed
 
@@ -79,3 +85,7 @@ cdef class Rib:
     cdef void turn(self, uint32_t slot, uint32_t family, uint32_t state) noexcept nogil
     cdef uint32_t protocol_check(self, uint32_t slot, uint32_t attrs_h) except 255 nogil
     cdef Filter prefix_filter(self, uint32_t slot)
+    cdef Terms policy_of(self, uint32_t slot)
+    cdef uint32_t admit(self, Terms terms, uint32_t slot, uint32_t attrs_h, uint32_t family,
+                        const uint8_t *addr, uint32_t plen, uint32_t state,
+                        uint32_t *out_h) except 255

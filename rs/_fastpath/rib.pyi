@@ -5,7 +5,9 @@ from typing import Self, final
 from rs._fastpath.attrs import AttrTable
 from rs._fastpath.control import Control
 from rs._fastpath.filter import Filter
+from rs._fastpath.memo import Memo
 from rs._fastpath.sets import MemberSets
+from rs._fastpath.terms import Terms
 from rs._fastpath.trie import Trie
 
 @final
@@ -103,6 +105,11 @@ class Rib:
     @property
     def n_slots(self) -> int:
         """Slots allocated; peers[n_slots - 1] is the last."""
+    @property
+    def memo(self) -> Memo:
+        """What policies know of attribute sets."""
+    state_matters: bool
+    """What the import filter finds out decides what is exported."""
     ticks: int
     """Now, 1/16 s since start; set before bytes are fed."""
     def set_options(
@@ -140,6 +147,10 @@ class Rib:
 
         0 stands for 1,024, which is the most there can be. Paths that are there already stay.
         """
+    def set_policy(self, slot: int, terms: Terms | None) -> None:
+        """Use an import policy for a peer's paths from now on; None for none. As set_filter."""
+    def policy(self, slot: int) -> Terms | None:
+        """Return the import policy of a slot, or None."""
     def set_limit(self, slot: int, family: int, limit: int, accepted: bool = False) -> None:
         """Keep a peer's further paths rejected once it has `limit`, 0 for any number.
 

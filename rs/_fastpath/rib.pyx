@@ -8,6 +8,9 @@ stay, with their reason, behind the others: a changed policy needs nobody to sen
 The Rib owns paths and prefixes; every path owns a reference to its attribute set. Ranking is
 delayed to the moment when a dirty prefix is looked at, so that ten changes cost one ranking.
 
+Behind the fixed filter a neighbor's policy may change a path: it then has the changed attribute
+set, which knows the one received (attrset_t.raw_h), and is judged again from that.
+
 Memory: 20 B a path, 8 B a prefix beside its key in the trie. A peer's paths are not chained: what
 goes over all of a peer's paths walks the prefixes, for any number of peers at once.
 """
@@ -27,6 +30,7 @@ from rs._fastpath.filter cimport (
     FILTER_NEXT_HOP,
     Filter,
 )
+from rs._fastpath.memo cimport Memo
 from rs._fastpath.paths cimport (
     DEST_DIRTY,
     DEST_UNRANKED,
@@ -53,6 +57,7 @@ from rs._fastpath.paths cimport (
 )
 from rs._fastpath.sets cimport MemberSets
 from rs._fastpath.stamp cimport check_abi
+from rs._fastpath.terms cimport Terms, route_t
 from rs._fastpath.trie cimport Trie
 from rs._fastpath.types cimport (
     AS_BAD_NEXT_HOP,
@@ -223,6 +228,8 @@ cdef class Table:
             if was and not reason and is_full(peer, self.family, p.reason):
                 reason = FILTER_MAX_PREFIX
             if p.attrs_h == attrs_h and (p.reason == reason if was else not reason):
+                if p.flags >> PATH_STATE_SHIFT != state:
+                    self._note_state(h, p)
                 p.flags = <uint8_t>((p.flags & (PATH_REJECTED | PATH_NOT_USABLE))
                                     | peer.generation[self.family]
                                     | (state << PATH_STATE_SHIFT))
@@ -404,18 +411,32 @@ cdef class Table:
 
     cdef int _judge(self, uint32_t h, path_t *p) except -1:
         """Check a path again, because what it is checked against has changed; 1 if that matters."""
-        cdef uint32_t reason = self.rib.check(p.peer, p.attrs_h)
+        cdef uint32_t raw_h = self.rib.attrs.raw(p.attrs_h)
+        cdef uint32_t reason = self.rib.check(p.peer, raw_h)
         cdef Filter f = self.rib.prefix_filter(p.peer)
+        cdef Terms terms = self.rib.policy_of(p.peer)
+        cdef uint32_t out_h = raw_h
         cdef uint8_t state = 0
+        cdef bint other
         if f is not None and reason == 0:
-            reason = f.check_prefix(self.rib.attrs, p.attrs_h, self.family, self.trie.addr(h),
+            reason = f.check_prefix(self.rib.attrs, raw_h, self.family, self.trie.addr(h),
                                     self.trie.plen(h), &state)
+        if terms is not None and reason == 0:
+            reason = self.rib.admit(terms, p.peer, raw_h, self.family, self.trie.addr(h),
+                                    self.trie.plen(h), state, &out_h)
+        else:
+            self.rib.attrs.ref(raw_h)
+        if p.flags >> PATH_STATE_SHIFT != state:
+            self._note_state(h, p)
         p.flags = <uint8_t>((p.flags & ((1 << PATH_STATE_SHIFT) - 1)) | (state << PATH_STATE_SHIFT))
+        other = out_h != p.attrs_h
+        self.rib.attrs.unref(p.attrs_h)
+        p.attrs_h = out_h
         cdef peer_t *peer = &self.rib.peers[p.peer]
         cdef bint was = p.flags & PATH_REJECTED
         if was and not reason and is_full(peer, self.family, p.reason):
             reason = FILTER_MAX_PREFIX
-        if (p.reason == reason) if was else not reason:
+        if not other and (p.reason == reason if was else not reason):
             return 0
         if was:
             note_reject(peer, self.family, p.reason, -1)
@@ -430,6 +451,12 @@ cdef class Table:
         self.dests[h].flags |= DEST_UNRANKED
         self.mark(h)
         return 1
+
+    cdef int _note_state(self, uint32_t h, path_t *p) except -1 nogil:
+        """What the filter found out about a path has changed, which may decide who gets it."""
+        if self.rib.state_matters and not p.flags & PATH_REJECTED:
+            self.mark(h)
+        return 0
 
     cdef uint32_t freshen(self, uint32_t slot, uint32_t pos, uint32_t n) noexcept nogil:
         """Count every path of a peer as heard in its present generation, in `n` prefixes from
@@ -558,11 +585,18 @@ cdef class Table:
         cdef uint8_t masked[16]
         cdef uint32_t reason = self.rib.check(slot, attrs_h)
         cdef Filter f = self.rib.prefix_filter(slot)
+        cdef Terms terms = self.rib.policy_of(slot)
+        cdef uint32_t out_h = attrs_h
         cdef uint8_t state = 0
         prefix_load(addr, plen, masked, self.trie.width)
         if f is not None and reason == 0:
             reason = f.check_prefix(self.rib.attrs, attrs_h, self.family, masked, plen, &state)
-        self.update(masked, plen, slot, path_id, attrs_h, reason, state, ticks)
+        if terms is not None and reason == 0:
+            reason = self.rib.admit(terms, slot, attrs_h, self.family, masked, plen, state, &out_h)
+        else:
+            self.rib.attrs.ref(out_h)
+        self.update(masked, plen, slot, path_id, out_h, reason, state, ticks)
+        self.rib.attrs.unref(out_h)
 
     def drop_path(self, bytes addr, uint32_t plen, uint32_t slot, uint32_t path_id=0):
         """Withdraw a path; return whether it was there."""
@@ -711,6 +745,8 @@ cdef class Rib:
         if self.peers == NULL:
             raise MemoryError
         self.filters = []
+        self.policies = []
+        self.memo = Memo()
         self.options.med_deterministic = 1
         self.options.prefer_oldest = 1
         self.tables = [Table(self, 0), Table(self, 1)]
@@ -726,6 +762,27 @@ cdef class Rib:
             if f is not None and f.per_prefix:
                 return f
         return None
+
+    cdef Terms policy_of(self, uint32_t slot):
+        """The import policy of a slot, or None."""
+        if slot < <uint32_t>len(self.policies):
+            return <Terms>self.policies[slot]
+        return None
+
+    cdef uint32_t admit(self, Terms terms, uint32_t slot, uint32_t attrs_h, uint32_t family,
+                        const uint8_t *addr, uint32_t plen, uint32_t state,
+                        uint32_t *out_h) except 255:
+        """Run a slot's import policy over a route that has passed everything before it.
+
+        Returns 0 or a RejectReason, and a new reference to the set that its path gets.
+        """
+        cdef route_t r
+        r.addr = addr
+        r.plen = plen
+        r.family = family
+        r.state = state
+        r.source = &self.peers[slot]
+        return terms.import_route(self.attrs, attrs_h, &r, out_h)
 
     cdef uint32_t check(self, uint32_t slot, uint32_t attrs_h) except 255:
         """Return the RejectReason that a path's attributes alone give it, 0 if it may be used."""
@@ -917,11 +974,23 @@ cdef class Rib:
             self.filters.append(None)
         self.filters[slot] = f
 
+    def set_policy(self, uint32_t slot, Terms terms):
+        """Use an import policy for a peer's paths from now on; None for none. As set_filter."""
+        while len(self.policies) <= slot:
+            self.policies.append(None)
+        self.policies[slot] = terms
+
+    def policy(self, uint32_t slot):
+        """Return the import policy of a slot, or None."""
+        return self.policy_of(slot)
+
     def remove_peer(self, uint32_t slot):
         """Free a slot; its paths must have gone. ValueError if not."""
         if self.peers[slot].received[0] or self.peers[slot].received[1]:
             raise ValueError(f"slot {slot} still has paths")
         memset(&self.peers[slot], 0, sizeof(peer_t))
+        if slot < <uint32_t>len(self.policies):
+            self.policies[slot] = None
         if slot < <uint32_t>len(self.filters):
             self.filters[slot] = None
 
