@@ -125,9 +125,11 @@ def _tokens(text: str) -> list[tuple[str, str]]:
         kind, word = match.lastgroup or "", match[0]
         glued = found and found[-1][0] != "gap"
         before = found[-1] if glued else ("", "")
-        if (before[0] == "number" and (word == "." or kind in {"set", "any", "number"})) or (
+        digit = word == "." and text[match.end() : match.end() + 1] not in {"*", "+"}
+        if (before[0] == "number" and (digit or kind in {"set", "any", "number"})) or (
             before == ("mark", ".") and kind == "number"
         ):
+            # Where expressions are over characters this would be a part of a number.
             raise ValueError(
                 f'"{before[1]}{word}": a number is a whole AS number; want a space or _ between'
             )

@@ -26,11 +26,13 @@ from rs.configvalues import ByFamily, Endpoint
 from rs.filterconfig import FILTERS, NO_FILTERS, Filters, Rpki
 from rs.iana import BGP_PORT, BgpRole, Family
 from rs.nexthopconfig import IgpRoute, NextHops, NextHopSource, OrrGroup
+from rs.policyconfig import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rs.filterconfig import AsSetFiles, PrefixSetFiles
+    from rs.policyconfig import Policy
 
 HOLD_TIME = 90
 """Seconds offered in the OPEN without being told otherwise (RFC 4271 10)."""
@@ -141,6 +143,14 @@ class Router:
         default=True, metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "true")
     )
     """Whether `0:peer` and its kin steer announcements."""
+    import_policy: tuple[str, ...] = attrs.field(
+        default=(), metadata=_key(POLICIES, Effect.REEVALUATE, "none")
+    )
+    """Policies for what all neighbors announce, before their own."""
+    export_policy: tuple[str, ...] = attrs.field(
+        default=(), metadata=_key(POLICIES, Effect.REEVALUATE, "none")
+    )
+    """Policies for what is announced to all neighbors, before their own."""
 
     @property
     def identifier(self) -> int:
@@ -405,6 +415,14 @@ class Neighbor:
         default=NO_FILTERS, metadata=_key(FILTERS, Effect.REEVALUATE, "[filters]")
     )
     """Rules for what it announces."""
+    import_policy: tuple[str, ...] = attrs.field(
+        default=(), metadata=_key(POLICIES, Effect.REEVALUATE, "none")
+    )
+    """Policies for what it announces, in order, behind [router]'s."""
+    export_policy: tuple[str, ...] = attrs.field(
+        default=(), metadata=_key(POLICIES, Effect.REEVALUATE, "none")
+    )
+    """Policies for what is announced to it, in order, behind [router]'s."""
 
     router: Router = attrs.field(eq=False, repr=False)
     derived: frozenset[str] = attrs.field(default=frozenset(), eq=False, repr=False)
@@ -527,6 +545,7 @@ class Config:
     prefix_sets: Mapping[str, PrefixSetFiles] = attrs.field(factory=dict)
     as_sets: Mapping[str, AsSetFiles] = attrs.field(factory=dict)
     """What the sets consist of; their contents are read by rs/irr.py."""
+    policies: Mapping[str, Policy] = attrs.field(factory=dict)
     rpki: Rpki = attrs.field(factory=Rpki)
     path: Path = attrs.field(default=Path(), eq=False)
     files: tuple[Path, ...] = attrs.field(default=(), eq=False)

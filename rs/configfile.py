@@ -35,6 +35,7 @@ from rs.filterconfig import (
     filter_faults,
 )
 from rs.nexthopconfig import IgpRoute, NextHops, OrrGroup
+from rs.policyconfig import Policy, exports_only, parse_policy, references
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,8 @@ TABLES = {
     "next_hops": NextHops,
 }
 ARRAYS = {"neighbors": Neighbor, "igp": IgpRoute, "orr": OrrGroup}
-NAMED = {"prefix_sets": PrefixSetFiles, "as_sets": AsSetFiles}
+SETS = {"prefix_sets": PrefixSetFiles, "as_sets": AsSetFiles}
+NAMED = {**SETS, "policies": Policy}
 """Tables of tables."""
 NOT_DEFAULTS = frozenset({"address", "range", "filters"})
 """Keys of a neighbor that say which one it is, or whose defaults have their own table."""
@@ -95,28 +97,30 @@ class Source:
 
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\-\s\"']+?)\s*\]")
+_PART = re.compile(r"\"[^\"]*\"|'[^']*'|[^.\s]+")
 _ASSIGNED = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')\s*[=.]")
 
 
 def _scan_lines(text: str) -> dict[Where, int]:
     """Return the lines of tables and keys, by a scan that knows no more of TOML than it must."""
     lines: dict[Where, int] = {}
-    counts: dict[str, int] = {}
+    counts: dict[Where, int] = {}
     table: Where = ()
     quote = ""
     for number, line in enumerate(text.split("\n"), 1):
         if not quote:
             if header := _HEADER.match(line):
-                name = header[2].strip("\"' ")
-                table = (name,)
+                table = ()
+                for part in _PART.findall(header[2]):
+                    # The last one of an array of tables is the one that a key below it is in.
+                    table = (*table, counts[table]) if table in counts else table
+                    table = (*table, part.strip("\"'"))
                 if header[1] == "[[":
-                    counts[name] = counts.get(name, -1) + 1
+                    counts[table] = counts.get(table, -1) + 1
                     lines.setdefault(table, number)
-                    table = (name, counts[name])
-                elif "." in name:
-                    first, _, below = name.partition(".")
-                    inner = below.strip("\"' ")
-                    table = (first, counts[first], inner) if first in counts else (first, inner)
+                    table = (*table, counts[table])
+                elif table in counts:
+                    table = (*table, counts[table])
                 lines.setdefault(table, number)
             elif assigned := _ASSIGNED.match(line):
                 lines.setdefault((*table, assigned[1].strip("\"'")), number)
@@ -340,7 +344,9 @@ class _Reader:
     filters: dict[str, Any] = attrs.field(factory=dict)
     """[filters], as far as it was given."""
     sets: dict[str, dict[str, Any]] = attrs.field(factory=lambda: {name: {} for name in NAMED})
-    """Named sets by the table they stand in."""
+    """Named sets, and policies, by the table they stand in."""
+    broken: set[str] = attrs.field(factory=set)
+    """Policies that there are, and that cannot be used."""
     orr: set[str] = attrs.field(factory=set)
     """Names of [[orr]]."""
 
@@ -448,6 +454,7 @@ class _Reader:
         if len(self.faults) > before or self.router is None:
             return None
 
+        self._check_policies(own, source, where)
         own_filters = own.pop("filters", None)
         values, conflicts = configcheck.layer(own, self.defaults, self.router)
         for conflict in conflicts:
@@ -477,13 +484,11 @@ class _Reader:
         for key, table in (("irr_prefixes", "prefix_sets"), ("irr_origins", "as_sets")):
             wanted: str | None = own.get(key)
             if wanted is not None and wanted not in self.sets[table]:
-                known = suggestion(wanted, frozenset(self.sets[table])) if self.sets[table] else ""
-                words = f"{shown(wanted)} is not there; want [{table}.{wanted}]"
-                self.faults.add(source, (*where, key), f"{words}; {known}" if known else words)
+                self.faults.add(source, (*where, key), self._not_there(table, wanted))
 
     def read_filters(self, sources: list[Source]) -> None:
         """Read named sets, then [filters]."""
-        for table, model in NAMED.items():
+        for table, model in SETS.items():
             places: dict[str, tuple[Source, Where]] = {}
             for source in sources:
                 for name, content in source.data.get(table, {}).items():
@@ -495,11 +500,59 @@ class _Reader:
                         continue
                     places[name] = (source, where)
                     self.sets[table][name] = self._read_set(model, content, source, where)
+        self._read_policies(sources)
         values = _values(
             Filters, self.main.data.get("filters", {}), self.main, ("filters",), self.faults
         )
         self.filters = values
         self._check_filters(complete_filters(None, values), values, self.main, ("filters",))
+
+    def _read_policies(self, sources: list[Source]) -> None:
+        """Read [policies], and check those that [router] and [defaults] name."""
+        places: dict[str, tuple[Source, Where]] = {}
+        policies: dict[str, Policy] = self.sets["policies"]
+        for source in sources:
+            for name, content in source.data.get("policies", {}).items():
+                where: Where = ("policies", name)
+                if name in places:
+                    first, at = places[name]
+                    self.faults.add(source, where, f"is there twice; first in {first.at(at)}")
+                    continue
+                places[name] = (source, where)
+                self.broken.add(name)
+                try:
+                    policies[name] = parse_policy(content)
+                except BadValue as bad:
+                    for below, words in bad.faults:
+                        self.faults.add(source, (*where, *below), words)
+                    continue
+                self.broken.discard(name)
+                for below, table, wanted in references(policies[name]):
+                    if wanted not in self.sets[table]:
+                        self.faults.add(source, (*where, *below), self._not_there(table, wanted))
+        if self.router is not None:
+            settings = attrs.asdict(self.router, recurse=False)
+            self._check_policies(settings, self.main, ("router",))
+        self._check_policies(self.defaults, self.main, ("defaults",))
+
+    def _check_policies(self, values: Mapping[str, Any], source: Source, where: Where) -> None:
+        """Note policies that do not exist, or are for the other direction."""
+        policies: dict[str, Policy] = self.sets["policies"]
+        for key in ("import_policy", "export_policy"):
+            for name in values.get(key, ()):
+                if name in self.broken:
+                    continue
+                if name not in policies:
+                    self.faults.add(source, (*where, key), self._not_there("policies", name))
+                elif key == "import_policy" and (place := next(exports_only(policies[name]), None)):
+                    words = f"{shown(name)} matches by {spell(place)}; want that in export_policy"
+                    self.faults.add(source, (*where, key), words)
+
+    def _not_there(self, table: str, wanted: str) -> str:
+        """Return the words for a name that stands for nothing."""
+        known = suggestion(wanted, frozenset(self.sets[table])) if self.sets[table] else ""
+        words = f"{shown(wanted)} is not there; want [{table}.{wanted}]"
+        return f"{words}; {known}" if known else words
 
     def _read_set(
         self, model: type, content: Mapping[str, Any], source: Source, where: Where
@@ -654,6 +707,7 @@ def load_config(path: str | Path) -> Config:
         orr=orr,
         prefix_sets=reader.sets["prefix_sets"],
         as_sets=reader.sets["as_sets"],
+        policies=reader.sets["policies"],
         rpki=rpki,
         path=main.path,
         files=tuple(source.path for source in sources),

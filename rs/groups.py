@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rs._fastpath.orr import Vantage
+    from rs._fastpath.terms import Terms
     from rs.capabilities import Negotiated
 
 
@@ -50,6 +51,8 @@ class ViewKey:
     """They get the routes of other clients of their cluster."""
     orr: str | None = None
     """The group of [[orr]] whose metrics the best paths are chosen with (RFC 9107)."""
+    policy: Terms | None = None
+    """Export policies; of equal content there is one program."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rs._fastpath.group import Member
     from rs._fastpath.ingest import Ingest
     from rs._fastpath.outbox import Outbox
+    from rs._fastpath.terms import Terms
     from rs.capabilities import Negotiated
     from rs.config import Neighbor
     from rs.groups import Groups
@@ -202,6 +203,10 @@ class Peer:
         """Shut down because it announced too much."""
         self.restart_at: float | None = None
         """When the session starts again after that; None for not by itself."""
+        self.validated = False
+        """Some policy asks for the RPKI state of its routes."""
+        self.export_terms: Terms | None = None
+        """The export policies that its groups go by; None while it is not up."""
 
     @property
     def asn(self) -> int:

@@ -42,8 +42,13 @@ class Policy:
             if neighbor.address is not None and neighbor.asn is not None:
                 self._hops.setdefault(neighbor.asn, []).append(neighbor.address)
 
-    def filter_for(self, neighbor: Neighbor, address: str) -> Filter | None:
-        """Return the filter for what a neighbor at `address` announces."""
+    def filter_for(
+        self, neighbor: Neighbor, address: str, *, validate: bool = False
+    ) -> Filter | None:
+        """Return the filter for what a neighbor at `address` announces.
+
+        With `validate` it finds out the RPKI state of routes even if no rule asks for it.
+        """
         rules = neighbor.filters
         found = Filter()
         found.set_next_hops(self._next_hops(neighbor, address))
@@ -57,7 +62,7 @@ class Policy:
         found.neighbor_black_list = self._prefix_set(rules.neighbor_black_list)
         found.bogons = self._prefix_set(rules.bogon_prefixes, BOGON_PREFIXES)
         self._irr(rules, found)
-        if rules.uses_rpki:
+        if rules.uses_rpki or validate:
             found.roas = self._roas
         found.reject_invalid = rules.rpki is RpkiRule.REJECT
         found.set_lengths(Family.IPV4_UNICAST, *rules.prefix_length_ipv4)

@@ -44,6 +44,8 @@ WORDS = {
     RejectReason.CLUSTER_LOOP: "our cluster id is in CLUSTER_LIST",
     RejectReason.CONFED_SEGMENT: "AS_PATH holds confederation segments",
     RejectReason.OTC_LEAK: "a route leak: ONLY_TO_CUSTOMER must not come from this neighbor",
+    RejectReason.POLICY_REJECT: "refused by policy",
+    RejectReason.POLICY_TOO_LONG: "what policies add makes the attributes too long",
     RejectReason.FILTER_AS_PATH_LENGTH: "AS_PATH is too long",
     RejectReason.FILTER_BOGON_PREFIX: "the prefix is a bogon",
     RejectReason.FILTER_BLACK_LIST: "the prefix is on the black list",

@@ -35,6 +35,8 @@ SENT = {
     "orr",
 }
 """Keys of neighbors that change what is sent."""
+POLICY_KEYS = {"import_policy", "export_policy"}
+"""Keys whose effect is found by comparing what policies were compiled to."""
 
 
 @define
@@ -94,7 +96,11 @@ def apply(router: RunningRouter, config: Config, sets: Sets | None = None) -> Re
                 # It came from a range; from now on it is a neighbor in its own right.
                 _retire(router, guest, CeaseSubcode.PEER_DECONFIGURED)
             router.add(neighbor)
-    if Effect.REEVALUATE in effects:
+    router.use_policies()
+    if any(
+        keys_of(Router)[name][1].effect is Effect.REEVALUATE
+        for name in set(difference.router_keys) - POLICY_KEYS
+    ):
         router.use_decision(config)
     if difference.added or difference.removed or done.reset or "listen" in difference.router_keys:
         router.renew_membership()

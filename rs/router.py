@@ -39,6 +39,7 @@ from rs.peer import (
     refresh_marker,
     role_of,
 )
+from rs.policies import Policies
 from rs.policy import Policy, set_limits
 from rs.prefixset import NeighborIndex
 from rs.restart import Restarts
@@ -148,6 +149,7 @@ class Router:
         """Whether there are RPKI data; without, states are "not checked"."""
         self.filter_sets = load_sets(config) if sets is None else sets
         self.policy = Policy(config.neighbors, self.filter_sets, None)
+        self.policies = Policies(config, self.filter_sets, self.rib, self.aspas)
         self._recheck_due: set[int] = set()
         """Slots whose paths are to be judged again."""
         self._recheck_runs = False
@@ -271,10 +273,13 @@ class Router:
             limit = in_family(neighbor.add_path_receive_limit, family)
             self.rib.set_path_limit(peer.slot, family, limit)
         self._set_filter(peer)
+        self.policies.set_import(peer)
 
     def _set_filter(self, peer: Peer) -> None:
         """Use the import filter of a peer's configuration from now on."""
-        self.rib.set_filter(peer.slot, self.policy.filter_for(peer.neighbor, peer.address))
+        peer.validated = self.policies.validates(peer.neighbor)
+        found = self.policy.filter_for(peer.neighbor, peer.address, validate=peer.validated)
+        self.rib.set_filter(peer.slot, found)
         set_limits(self.rib, peer.slot, peer.neighbor.filters)
 
     def _update_directory(self) -> bool:
@@ -418,17 +423,16 @@ class Router:
             self._join_now(peer, conn, agreed)
 
     def _join_now(self, peer: Peer, conn: Conn, agreed: Negotiated) -> None:
-        neighbor = peer.neighbor
         peer._groups = self.groups  # noqa: SLF001
+        peer.export_terms = self.policies.export_terms(peer)
         for family in agreed.families:
-            key = self._view_key(neighbor, conn, agreed, family)
+            key = self._view_key(peer, conn, agreed, family)
             member = self.groups.join(peer.slot, key, GroupKey.of(agreed, family))
             peer.members[family] = member
             conn.outbox.attach(member, end_of_rib(family))
 
-    def _view_key(
-        self, neighbor: Neighbor, conn: Conn, agreed: Negotiated, family: Family
-    ) -> ViewKey:
+    def _view_key(self, peer: Peer, conn: Conn, agreed: Negotiated, family: Family) -> ViewKey:
+        neighbor = peer.neighbor
         addpath = family in agreed.addpath_send
         limits = (in_family(neighbor.add_path_limit, family), agreed.paths_limit.get(family, 0))
         kind = kind_of(neighbor)
@@ -445,6 +449,7 @@ class Router:
             cluster_id=_number(neighbor.cluster) if client else 0,
             client_to_client=neighbor.client_to_client or not client,
             orr=neighbor.orr if neighbor.internal else None,
+            policy=peer.export_terms,
         )
 
     def _own_next_hop(self, neighbor: Neighbor, conn: Conn, family: Family) -> str | None:
@@ -641,8 +646,29 @@ class Router:
         old = self.policy
         self.filter_sets = sets
         self._renew_policy()
-        peers = [p for p in self.peers.values() if p.ups or not p.dynamic]
-        self.scheduler.add(self._refilter([p for p in peers if self.policy.differs(old, p)]))
+        self.policies.use(self.config, sets)
+        differing = [p for p in self._described() if self.policy.differs(old, p)]
+        self.scheduler.add(self._refilter(differing))
+        self.on_wake()
+
+    def _described(self) -> list[Peer]:
+        """Return the peers that the RIB knows."""
+        return [p for p in self.peers.values() if p.ups or not p.dynamic]
+
+    def use_policies(self) -> None:
+        """Use the configuration's policies; call when neighbors have theirs.
+
+        Judged again are the paths of those for whom another program came out, sent again what is
+        announced to those.
+        """
+        for peer in self._described():
+            if self.policies.validates(peer.neighbor) is not peer.validated:
+                self.refilter(peer)
+            if self.policies.set_import(peer):
+                self.recheck(peer)
+            if self.policies.export_terms(peer) is not peer.export_terms:
+                self.rejoin(peer)
+        self.policies.settle()
         self.on_wake()
 
     def _renew_policy(self) -> None:
@@ -674,15 +700,16 @@ class Router:
         """Judge again what a change of RPKI data concerns, in place (RFC 9324).
 
         `prefixes` are those at or below which paths have to be looked at, None for all. Without
-        data (`ready` is False) nothing is validated. `customers`, whose ASPAs changed, matter to no
-        rule.
+        data (`ready` is False) nothing is validated. `customers`, whose ASPAs changed, matter to
+        policies that ask for them.
         """
-        del customers
+        if customers:
+            self._aspas_changed()
         if ready is not self.rpki_ready or prefixes is None:
             self.rpki_ready = ready
             self._renew_policy()
-            peers = [p for p in self.peers.values() if p.ups or not p.dynamic]
-            self.scheduler.add(self._refilter([p for p in peers if p.neighbor.filters.uses_rpki]))
+            asking = [p for p in self._described() if p.neighbor.filters.uses_rpki or p.validated]
+            self.scheduler.add(self._refilter(asking))
         else:
             self._below_due += prefixes
             if not self._below_runs:
@@ -690,6 +717,13 @@ class Router:
                 self.scheduler.add(self._recheck_below())
         self.check_startup()
         self.on_wake()
+
+    def _aspas_changed(self) -> None:
+        for peer in self._described():
+            if self.policies.asks_aspa(peer.neighbor):
+                self.recheck(peer)
+        if self.policies.export_asks_aspa:
+            self.scheduler.add(self._reevaluate())
 
     def _recheck_below(self) -> Iterator[bool]:
         while self._below_due:
@@ -754,8 +788,9 @@ class Router:
         conn = peer.conn
         if conn is None or agreed is None or not peer.established:
             return
+        peer.export_terms = self.policies.export_terms(peer)
         for family, old in list(peer.members.items()):
-            key = self._view_key(peer.neighbor, conn, agreed, family)
+            key = self._view_key(peer, conn, agreed, family)
             member = self.groups.move(old, key, GroupKey.of(agreed, family))
             peer.members[family] = member
             conn.outbox.replace(old, member)

@@ -359,6 +359,10 @@ class PeerWalk(Generic[T]):
 # --- routes -------------------------------------------------------------------------------------
 
 
+def _family_of(prefix: str) -> Family:
+    return Family.IPV6_UNICAST if ":" in prefix else Family.IPV4_UNICAST
+
+
 class Glance:
     """What may be remembered while the loop is held, and no longer: handles get new meanings."""
 
@@ -409,13 +413,30 @@ class Glance:
                     start = i + 1
         return slots, total
 
+    def judge(
+        self, prefix: str, raw: list[RawPath], i: int
+    ) -> tuple[PathState, str | None, str | None, str]:
+        """As judge(); a path that a policy refuses is told by which term."""
+        found = judge(raw, i)
+        slot, _, attrs_h, flags, reason, _ = raw[i]
+        peer = self.router.peers.get(slot)
+        if not flags & PATH_REJECTED or reason != RejectReason.POLICY_REJECT or peer is None:
+            return found
+        raw_h = self.router.attrs.raw_of(attrs_h)
+        term = self.router.policies.why_rejected(peer, prefix, raw_h, flags)
+        if term is None:
+            return found    # the policy has changed, and the path is about to be judged again
+        words = f"{found[3]} {term}"
+        return *found[:3], f"{words}: {term.reason}" if term.reason else words
+
     def path(
-        self, family: Family, raw: list[RawPath], i: int, *, members: list[int], names: bool
+        self, prefix: str, raw: list[RawPath], i: int, *, members: list[int], names: bool
     ) -> Path:
         """Return the i-th path of a prefix; `members` have it, and are named if wanted."""
         slot, path_id, attrs_h, _, _, ticks = raw[i]
         peer = self.router.peers.get(slot)
-        state, decided_by, reject_reason, why = judge(raw, i)
+        state, decided_by, reject_reason, why = self.judge(prefix, raw, i)
+        family = _family_of(prefix)
         found: Path = {
             "neighbor": peer.address if peer is not None else None,
             "asn": peer.asn if peer is not None else 0,
@@ -433,6 +454,9 @@ class Glance:
             "attributes": self.attributes(attrs_h),
             "advertised_to": len(members),
         }
+        raw_h = self.router.attrs.raw_of(attrs_h)
+        if raw_h != attrs_h:
+            found["received"] = self.attributes(raw_h)
         if names:
             found["members"] = [self.router.peers[s].address for s in sorted(members)]
         return found
@@ -449,7 +473,8 @@ class Glance:
             "usable": not raw[0][3] & UNUSED,
             "advertised_to": total,
             "paths": [
-                self.path(family, raw, i, members=slots[i], names=names) for i in range(len(raw))
+                self.path(prefix_text(key), raw, i, members=slots[i], names=names)
+                for i in range(len(raw))
             ],
         }
 
@@ -457,9 +482,9 @@ class Glance:
         """Return the i-th path of a prefix for a list of many."""
         slot, path_id, attrs_h, _, _, ticks = raw[i]
         peer = self.router.peers.get(slot)
-        state, decided_by, reject_reason, why = judge(raw, i)
-        family = Family.IPV6_UNICAST if ":" in prefix else Family.IPV4_UNICAST
-        return {
+        state, decided_by, reject_reason, why = self.judge(prefix, raw, i)
+        family = _family_of(prefix)
+        found: RouteItem = {
             "prefix": prefix,
             "neighbor": peer.address if peer is not None else None,
             "asn": peer.asn if peer is not None else 0,
@@ -474,6 +499,10 @@ class Glance:
             "stale": self.router.rib.is_stale(slot, family, raw[i][3]),
             "attributes": self.attributes(attrs_h),
         }
+        raw_h = self.router.attrs.raw_of(attrs_h)
+        if raw_h != attrs_h:
+            found["received"] = self.attributes(raw_h)
+        return found
 
     def sent_items(
         self, prefix: str, view: View, sent: list[tuple[int, int]], raw: list[RawPath]
@@ -495,6 +524,7 @@ class Glance:
     ) -> RouteItem:
         if i is not None:
             found = self.item(prefix, raw, i)
+            found.pop("received", None)
         else:
             # The path has gone or changed, and what follows from that is about to be sent.
             found = {

@@ -279,6 +279,9 @@ class Path(TypedDict):
     age_s: Annotated[float, "since it was received"]
     stale: Annotated[bool, "not heard since the session was lost, or since a refresh began"]
     attributes: Attributes
+    received: NotRequired[
+        Annotated[Attributes, "as the neighbor sent them, if import policy has changed them"]
+    ]
     advertised_to: Annotated[int, "neighbors that have this path"]
     members: NotRequired[Annotated[list[str], "their addresses, if asked for"]]
 
@@ -322,7 +325,10 @@ class RouteItem(TypedDict):
     irr: IrrState
     age_s: Annotated[float | None, "since it was received; null if outdated"]
     stale: Annotated[bool, "not heard since the session was lost, or since a refresh began"]
-    attributes: Annotated[Attributes, "as received, or as advertised"]
+    attributes: Annotated[Attributes, "as import left them, or as advertised"]
+    received: NotRequired[
+        Annotated[Attributes, "as the neighbor sent them, if import policy has changed them"]
+    ]
 
 
 JsonSchema = dict[str, Any]

@@ -1,0 +1,47 @@
+"""Policies over recorded UPDATEs. See audit.pyx for how it works."""
+
+from typing import Any, Self, final
+
+from rs._fastpath.attrs import AttrTable
+from rs._fastpath.filter import Filter
+from rs._fastpath.terms import Terms
+
+Seen = tuple[str, int, list[int], dict[str, Any], dict[str, Any] | None]
+"""Prefix, reason, terms that fitted, attributes before, and after if they have changed."""
+
+@final
+class Audit:
+    """The policies of one neighbor over what it has sent."""
+
+    def __new__(
+        cls,
+        attrs: AttrTable,
+        terms: Terms,
+        *,
+        states: Filter | None = None,
+        asn: int = 0,
+        address: str = "0.0.0.0",
+        kind: int = 0,
+        ibgp: bool = False,
+        addpath: int = 0,
+    ) -> Self:
+        """Take the neighbor's facts; `states` finds out the RPKI and IRR states of routes.
+
+        `addpath` is a bit for each family whose routes have path identifiers.
+        """
+
+    @property
+    def accepted(self) -> int:
+        """Routes, those with changed attributes included."""
+    @property
+    def changed(self) -> int: ...
+    @property
+    def refused(self) -> int: ...
+    @property
+    def malformed(self) -> int:
+        """UPDATEs that announce nothing for that (RFC 7606)."""
+    def feed(self, data: bytes, seen: list[Seen] | None = None) -> int:
+        """Run the policies over every route in whole messages; return how many there were.
+
+        With `seen` each is put there. ValueError for octets that are not whole messages.
+        """
