@@ -116,11 +116,6 @@ class Community:
     kind: CommunityKind
     parts: tuple[tuple[int, int], ...]
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether it stands for one community alone."""
-        return all(low == high for low, high in self.parts)
-
 
 WELL_KNOWN = {
     "no-export": 0xFFFFFF01,
@@ -183,6 +178,10 @@ def parse_pattern(value: object) -> Community:
                 CommunityKind.EXTENDED,
                 ((0, 255), (EXT_OCTETS, EXT_OCTETS), *((half, half) for half in halves)),
             )
+        if value == "ext:*":
+            return Community(
+                CommunityKind.EXTENDED, ((0, 255), (EXT_OCTETS, EXT_OCTETS), (0, MAX), (0, MAX))
+            )
         if len(words) == 2:
             return Community(
                 CommunityKind.STANDARD, tuple(_part(word, 0xFFFF, value) for word in words)
@@ -195,8 +194,8 @@ def parse_pattern(value: object) -> Community:
 def parse_community(value: object) -> Community:
     """Return one community; BadValue for what is none, and for a pattern."""
     found = parse_pattern(value)
-    exact = found.is_exact or found.parts[1] == (EXT_OCTETS, EXT_OCTETS)
-    if not exact:
+    numbers = found.parts[2:] if found.kind is CommunityKind.EXTENDED else found.parts
+    if any(low != high for low, high in numbers):
         raise BadValue(f"{shown(value)} stands for several; want {_COMMUNITY_WANTS}")
     return found
 
@@ -326,7 +325,8 @@ NEIGHBOR = Kind(
     _neighbor,
 )
 COMMUNITIES = kinds.list_of(COMMUNITY)
-POLICIES = one_or_list(kinds.SET_NAME)
+_NAME = r"[A-Za-z0-9_.:@-]+"
+POLICIES = one_or_list(kinds.text("the name of a policy", 255, _NAME))
 
 
 def _words(options: type[StrEnum]) -> Kind:
@@ -433,7 +433,8 @@ class Term:
     """[[policies.NAME.terms]]: which routes, what is changed in them, and what follows."""
 
     name: str = attrs.field(
-        default="", metadata=key(kinds.SET_NAME, Effect.INSTANT, "its number")
+        default="",
+        metadata=key(kinds.text("a name", 255, _NAME), Effect.INSTANT, "its number"),
     )
     match: Match = attrs.field(
         default=Match(),

@@ -9,6 +9,7 @@ from rs.configfile import load_config
 from rs.errors import ConfigError
 from rs.filterconfig import AsSetFiles, Filters, PrefixSetFiles, Rpki
 from rs.nexthopconfig import IgpRoute, NextHops, OrrGroup
+from rs.policyconfig import Policy
 
 ROOT = Path(__file__).parent.parent
 RS = '[router]\nasn = 64500\nrouter_id = "10.0.0.1"\n'
@@ -26,6 +27,7 @@ SECTIONS = {
     "prefix_sets": PrefixSetFiles,
     "as_sets": AsSetFiles,
     "rpki": Rpki,
+    "policies": Policy,
 }
 
 

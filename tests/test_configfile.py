@@ -291,7 +291,8 @@ def test_included_files_hold_no_other_tables(problems):
     assert found == [
         (
             "members.d/a.toml: defaults (line 1): belongs in the main file, rs.toml; "
-            "want only [[neighbors]], [[igp]], [[orr]] and [prefix_sets.NAME], [as_sets.NAME]"
+            "want only [[neighbors]], [[igp]], [[orr]] and [prefix_sets.NAME], "
+            "[as_sets.NAME], [policies.NAME]"
         ),
         (
             "members.d/b.toml: nonsense (line 1): unknown key; "

@@ -128,23 +128,27 @@ CIMPORTS = """
 adjout: arena decide orr paths rewrite rib sets types
 arena:
 asnset:
+aspath: asnset wire
 attrdict: text types
 attrs: arena attrdict hashing text types wire
+audit: attrs decode filter paths terms text types wire
 buckets:
 control: attrs sets types wire
 decide: paths types
 decode: attrs text types validate wire
+edits: attrs memo pattern types wire
 encode: attrs log trie types wire
 export: adjout buckets group paths rewrite rib sets
 filter: asnset attrs pfxset roa types wire
 group: adjout buckets decode encode log rib sets types wire
 hashing:
 hello: types wire
-ingest: decode filter paths rib types wire
+ingest: decode filter paths rib terms types wire
 irrload: pfxset wire
 judge: types wire
 load: hello judge net types wire
 log: sets wire
+memo:
 mrt: types wire
 mrtscan: hashing mrt mrttable types wire
 mrttable: attrs decode hashing mrt types wire
@@ -152,15 +156,17 @@ net:
 orr: arena attrs decide paths rib text types
 outbox: group types wire
 paths:
+pattern: types wire
 pfxset: text wire
 play: mrttable recode types wire
 recode: attrs decode types wire
 rewrite: arena attrs control paths rib types wire
-rib: arena attrs control decide filter paths sets trie types wire
+rib: arena attrs control decide filter memo paths sets terms trie types wire
 roa: arena text trie types wire
 sets:
 splice: hello net types wire
 stamp:
+terms: asnset aspath attrs edits filter memo paths pattern pfxset roa types wire
 text: types wire
 trie: arena wire
 types:
@@ -340,9 +346,10 @@ REGISTRIES = {
     "paths.pxd": {"PEER_": PeerKind},
     "rib.pyx": {"REASON_": iana.RejectReason},
     "filter.pxd": {"FILTER_": iana.RejectReason},
+    "terms.pxd": {"POLICY_": iana.RejectReason},
     "control.pyx": {"NO_": iana.WellKnownCommunity},
 }
-KEEP_PREFIX = {"NO_", "FILTER_"}
+KEEP_PREFIX = {"NO_", "FILTER_", "POLICY_"}
 INTERNAL = {"FAM_NONE"}
 
 
