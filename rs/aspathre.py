@@ -4,7 +4,7 @@ A symbol is a whole AS number, never a digit, so `650` does not match in 65001. 
 its numbers in order, members of sets and confederation segments included, between a beginning and
 an end that `^` and `$` match. An expression is found anywhere in the path.
 
-    65001                one AS number            .   any one AS number; also [0-9]+ and \\d+
+    65001                one AS number            .   any one AS number; also [0-9]+
     64512-65534          one of a range           _   or a space: nothing, it only separates
     [65001 64512-65534]  one of several           [^ 65001]  any one but these
     <customers>          one of a named set       (a|b)  a or b
@@ -121,7 +121,7 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise ValueError(f'"{text[at:at + 10]}" means nothing here')
+            raise ValueError(f'"{text[at : at + 10]}" means nothing here')
         kind, word = match.lastgroup or "", match[0]
         glued = found and found[-1][0] != "gap"
         before = found[-1] if glued else ("", "")
@@ -248,7 +248,7 @@ class _Glushkov:
         if isinstance(node, Symbol):
             if len(self.symbols) == MAX_POSITIONS:
                 raise ValueError(
-                    f"more than {MAX_POSITIONS} AS numbers in a row; want a list, [1 2 3], or <NAME>"
+                    f"more than {MAX_POSITIONS} AS numbers in a row; want a list, [1 2], or <NAME>"
                 )
             bit = 1 << len(self.symbols)
             self.symbols.append(node)

@@ -15,8 +15,6 @@ from rs.policycompile import Compiler, Facts
 from rs.reasons import STATE_SHIFT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from rs._fastpath.rib import Rib
     from rs._fastpath.roa import AspaTable
     from rs._fastpath.terms import Terms
@@ -107,48 +105,38 @@ class Policies:
 
     def why_rejected(self, peer: Peer, prefix: str, attrs_h: int, flags: int) -> Label | None:
         """Return the term that refuses a path on import; None if none does."""
-        return _refusing(self.import_program(peer), self._rib, peer, prefix, attrs_h, flags)
+        program = self.import_program(peer)
+        return self._refusing(program, peer, (prefix, attrs_h, flags), receive=True)
 
     def why_withheld(
         self, target: Peer, source: Peer, prefix: str, attrs_h: int, flags: int
     ) -> Label | None:
         """Return the term that keeps a path from a peer on export; None if none does."""
         program = self.export_program(target)
-        return _refusing(program, self._rib, source, prefix, attrs_h, flags, receive=False)
+        return self._refusing(program, source, (prefix, attrs_h, flags), receive=False)
 
-
-def _refusing(
-    program: Program | None,
-    rib: Rib,
-    source: Peer,
-    prefix: str,
-    attrs_h: int,
-    flags: int,
-    *,
-    receive: bool = True,
-) -> Label | None:
-    if program is None:
-        return None
-    known = facts(source)
-    reason, out_h, fired = program.terms.judge(
-        rib.attrs,
-        attrs_h,
-        prefix,
-        state=flags >> STATE_SHIFT,
-        asn=known.asn,
-        address=known.address,
-        kind=known.kind,
-        receive=receive,
-    )
-    rib.attrs.drop(out_h)
-    return program.why(fired) if reason else None
+    def _refusing(
+        self, program: Program | None, source: Peer, path: tuple[str, int, int], *, receive: bool
+    ) -> Label | None:
+        """Run a program over (prefix, attribute set, flags) of a path; return what refuses it."""
+        if program is None:
+            return None
+        known = facts(source)
+        prefix, attrs_h, flags = path
+        reason, out_h, fired = program.terms.judge(
+            self._rib.attrs,
+            attrs_h,
+            prefix,
+            state=flags >> STATE_SHIFT,
+            asn=known.asn,
+            address=known.address,
+            kind=known.kind,
+            receive=receive,
+        )
+        self._rib.attrs.drop(out_h)
+        return program.why(fired) if reason else None
 
 
 def facts(peer: Peer) -> Facts:
     """Return what a policy may ask of a peer."""
     return Facts(peer.address, peer.neighbor.asn or 0, int(kind_of(peer.neighbor)))
-
-
-def concerned(policies: Policies, peers: Iterable[Peer]) -> list[Peer]:
-    """Give peers the import policies of a new configuration; return those who have another."""
-    return [peer for peer in peers if policies.set_import(peer)]

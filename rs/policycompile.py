@@ -2,8 +2,8 @@
 
 In: the policies, the named sets, who the neighbor is, the names of the policies that it is given,
 in order. Out: a `Program`: the fast path's Terms, and where each of them stands in the
-configuration. What is known of the neighbor is settled here (on import where a route comes from, on
-export where it goes to), so neighbors for whom the same is left share a program, and with it a view.
+configuration. What is known of the neighbor is settled here (on import where a route comes from,
+on export where it goes to), so neighbors for whom the same is left share a program and a view.
 
 Programs of equal content are one, from one configuration to the next as well: whoever has another
 program after a reload is concerned by it, and nobody else.
@@ -159,8 +159,8 @@ class Compiler:
         self._programs: dict[object, Program | None] = {}
         self._objects: dict[object, PrefixSet | AsnSet | AsPath] = {}
         self._before = before
-        self._numbers: Iterator[int] = before._numbers if before is not None else iter(
-            range(1, 1 << 22)
+        self._numbers: Iterator[int] = (
+            before._numbers if before is not None else iter(range(1, 1 << 22))  # noqa: SLF001
         )
 
     def settle(self) -> None:
@@ -225,11 +225,8 @@ class Compiler:
         if found is None and self._before is not None:
             found = self._before._made.get(content)  # noqa: SLF001
         if found is None:
-            terms = [
-                (*(self._conditions(part) for part in row[:3]), *row[3:])  # type: ignore[misc]
-                for row in rows
-            ]
-            found = Terms(next(self._numbers), self._edits, self._aspas, terms)  # type: ignore[arg-type]
+            terms = [(*(self._conditions(part) for part in row[:3]), *row[3:]) for row in rows]
+            found = Terms(next(self._numbers), self._edits, self._aspas, terms)
         self._made[content] = found
         return found
 

@@ -246,7 +246,7 @@ def _asns(value: object) -> tuple[int, int] | str:
 
 
 def _network(value: object) -> str:
-    """An address, or a prefix for all the addresses in it."""
+    """Return an address as a prefix, and a prefix for all the addresses in it."""
     if isinstance(value, str) and "/" in value:
         prefix: str = kinds.PREFIX.parse(value)
         return prefix
@@ -352,16 +352,12 @@ def _table_of(model: Callable[..., Any], wants: str) -> Kind:
 class Match:
     """[policies.NAME.terms.match]: all of these that are given must hold; () and None are any."""
 
-    family: tuple[Family, ...] = attrs.field(
-        default=(), metadata=_key(one_or_list(kinds.FAMILY))
-    )
+    family: tuple[Family, ...] = attrs.field(default=(), metadata=_key(one_or_list(kinds.FAMILY)))
     prefixes: tuple[PrefixRange | str, ...] = attrs.field(default=(), metadata=_key(PREFIXES))
     as_path: tuple[AsPathRegex, ...] = attrs.field(default=(), metadata=_key(one_or_list(REGEX)))
     as_path_length: tuple[int, int] | None = attrs.field(default=None, metadata=_key(_span(65535)))
     """As the decision process counts it: an AS_SET is 1 (RFC 4271 9.1.2.2 a)."""
-    as_path_origin: tuple[tuple[int, int] | str, ...] = attrs.field(
-        default=(), metadata=_key(ASNS)
-    )
+    as_path_origin: tuple[tuple[int, int] | str, ...] = attrs.field(default=(), metadata=_key(ASNS))
     as_path_contains: tuple[tuple[int, int] | str, ...] = attrs.field(
         default=(), metadata=_key(ASNS)
     )
@@ -444,9 +440,7 @@ class Term:
         default=None, metadata=key(_table_of(Match, "a table"), Effect.REEVALUATE, "none")
     )
     """Not for routes for which all of this holds."""
-    remove: Remove = attrs.field(
-        default=Remove(), metadata=_change(_table_of(Remove, "a table"))
-    )
+    remove: Remove = attrs.field(default=Remove(), metadata=_change(_table_of(Remove, "a table")))
     set: Set = attrs.field(default=Set(), metadata=_change(_table_of(Set, "a table")))
     add: Add = attrs.field(default=Add(), metadata=_change(_table_of(Add, "a table")))
     prepend: Prepend | None = attrs.field(
@@ -520,9 +514,7 @@ class Policy:
     description: str = attrs.field(
         default="", metadata=key(kinds.text("one line", 255), Effect.INSTANT, '""')
     )
-    terms: tuple[Term, ...] = attrs.field(
-        default=(), metadata=key(TERMS, Effect.REEVALUATE, "[]")
-    )
+    terms: tuple[Term, ...] = attrs.field(default=(), metadata=key(TERMS, Effect.REEVALUATE, "[]"))
 
 
 def parse_policy(value: object) -> Policy:

@@ -416,7 +416,7 @@ class Glance:
     def judge(
         self, prefix: str, raw: list[RawPath], i: int
     ) -> tuple[PathState, str | None, str | None, str]:
-        """As judge(); a path that a policy refuses is told by which term."""
+        """Return what became of a path, and if a policy refuses it, by which term."""
         found = judge(raw, i)
         slot, _, attrs_h, flags, reason, _ = raw[i]
         peer = self.router.peers.get(slot)
@@ -425,7 +425,7 @@ class Glance:
         raw_h = self.router.attrs.raw_of(attrs_h)
         term = self.router.policies.why_rejected(peer, prefix, raw_h, flags)
         if term is None:
-            return found    # the policy has changed, and the path is about to be judged again
+            return found  # the policy has changed, and the path is about to be judged again
         words = f"{found[3]} {term}"
         return *found[:3], f"{words}: {term.reason}" if term.reason else words
 

@@ -296,7 +296,7 @@ def test_included_files_hold_no_other_tables(problems):
         ),
         (
             "members.d/b.toml: nonsense (line 1): unknown key; "
-            "known here: as_sets, igp, neighbors, orr, prefix_sets"
+            "known here: as_sets, igp, neighbors, orr, policies, prefix_sets"
         ),
     ]
 

@@ -164,7 +164,9 @@ def test_programs_of_equal_content_are_one_across_configurations():
 def expressions(draw, depth=3):
     """An expression out of all its parts."""
     if depth == 0 or draw(st.integers(0, 2)) == 0:
-        return draw(st.sampled_from(["1", "2", "3", ".", "1-2", "[1 3]", "[^2]", "<own>", "^", "$"]))
+        return draw(
+            st.sampled_from(["1", "2", "3", ".", "1-2", "[1 3]", "[^2]", "<own>", "^", "$"])
+        )
     kind = draw(st.sampled_from(["cat", "cat", "alt", "*", "+", "?", "{2}", "{1,2}", "{1,}"]))
     below = expressions(depth - 1)
     if kind == "cat":

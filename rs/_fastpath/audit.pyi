@@ -1,12 +1,12 @@
 """Policies over recorded UPDATEs. See audit.pyx for how it works."""
 
-from typing import Any, Self, final
+from typing import Any, Self, TypeAlias, final
 
 from rs._fastpath.attrs import AttrTable
 from rs._fastpath.filter import Filter
 from rs._fastpath.terms import Terms
 
-Seen = tuple[str, int, list[int], dict[str, Any], dict[str, Any] | None]
+Seen: TypeAlias = tuple[str, int, list[int], dict[str, Any], dict[str, Any] | None]
 """Prefix, reason, terms that fitted, attributes before, and after if they have changed."""
 
 @final
@@ -20,7 +20,7 @@ class Audit:
         *,
         states: Filter | None = None,
         asn: int = 0,
-        address: str = "0.0.0.0",
+        address: str = "192.0.2.0",
         kind: int = 0,
         ibgp: bool = False,
         addpath: int = 0,

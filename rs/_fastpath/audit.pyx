@@ -39,7 +39,7 @@ cdef class Audit:
     cdef readonly uint64_t malformed    # UPDATEs that announce nothing for that (RFC 7606)
 
     def __cinit__(self, AttrTable attrs, Terms terms, *, Filter states=None, uint32_t asn=0,
-                  str address="0.0.0.0", uint32_t kind=0, bint ibgp=False, uint32_t addpath=0):
+                  str address="192.0.2.0", uint32_t kind=0, bint ibgp=False, uint32_t addpath=0):
         self.attrs = attrs
         self.terms = terms
         self.states = states

@@ -1,13 +1,13 @@
 """Changes that policies make to attribute sets. See edits.pyx for how it works."""
 
 from collections.abc import Iterable
-from typing import Self, final
+from typing import Self, TypeAlias, final
 
 from rs._fastpath.attrs import AttrTable
 from rs._fastpath.memo import Memo
 
-Pattern = tuple[int, int, int, tuple[tuple[int, int], ...]]
-"""Attribute type; form (EXT_*) and subtype of an extended community; lowest and highest of parts."""
+Pattern: TypeAlias = tuple[int, int, int, tuple[tuple[int, int], ...]]
+"""Attribute type; form (EXT_*) and subtype of an extended one; lowest and highest of its parts."""
 
 @final
 class Edits:
@@ -26,7 +26,7 @@ class Edits:
         hops: tuple[str, ...] = (),
         replace: bool = False,
         remove: tuple[Pattern, ...] = (),
-        add: tuple[tuple[bytes, ...], ...] = ((), (), ()),
+        add: tuple[tuple[bytes, ...], ...] = ...,
         prepend: tuple[int, int] | None = None,
     ) -> int:
         """Return the number of an edit; the same for the same content.

@@ -9,7 +9,7 @@ RFC 4271 5.1 (attributes), 1997, 4360, 8092 (communities).
 """
 
 cimport cython
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -319,12 +319,12 @@ cdef class Edits:
                                const uint8_t *v, uint32_t n, uint8_t *o) noexcept nogil:
         """Write one community attribute: what stays of `v`, then what is added and not there."""
         cdef uint32_t size = community_size(KINDS[kind])
-        cdef uint32_t i, j, length = 0
+        cdef uint32_t _i, j, length = 0
         cdef const uint8_t *more = self.octets + e.add_at[kind]
         cdef bint drop
         if e.flags & EDIT_REPLACE:
             n = 0
-        for i in range(n // size):
+        for _i in range(n // size):
             drop = False
             for j in range(e.remove_at, e.remove_at + e.n_remove):
                 if self.patterns[j].type == KINDS[kind] and pattern_fits(
@@ -335,7 +335,7 @@ cdef class Edits:
                 memcpy(self.value + length, v, size)
                 length += size
             v += size
-        for i in range(e.add_len[kind] // size):
+        for _i in range(e.add_len[kind] // size):
             for j in range(length // size):
                 if memcmp(self.value + j * size, more, size) == 0:
                     break
@@ -386,7 +386,7 @@ cdef uint8_t *prepend(uint8_t *o, const attr_t *a, uint32_t asn, uint32_t times,
                       uint32_t local_asn) noexcept nogil:
     """AS_PATH with `asn` in front, several times; 0 stands for the leftmost one of the path."""
     cdef const uint8_t *v = a.value
-    cdef uint32_t n = a.len, i
+    cdef uint32_t n = a.len, _i
     cdef bint sequence = n > 0 and v[0] == SEG_SEQUENCE
     cdef bint join = sequence and v[1] + times <= 255
     if asn == 0:
@@ -395,7 +395,7 @@ cdef uint8_t *prepend(uint8_t *o, const attr_t *a, uint32_t asn, uint32_t times,
     o[0] = SEG_SEQUENCE
     o[1] = <uint8_t>(v[1] + times if join else times)
     o += 2
-    for i in range(times):
+    for _i in range(times):
         store32(o, asn)
         o += 4
     if join:

@@ -1,16 +1,15 @@
 """Policies as they run. See terms.pyx for how it works."""
 
-from typing import Any, Self, final
+from typing import Any, Self, TypeAlias, final
 
 from rs._fastpath.attrs import AttrTable
 from rs._fastpath.edits import Edits
 from rs._fastpath.roa import AspaTable
 
-Condition = tuple[int, int, int, tuple[Any, ...]]
+Condition: TypeAlias = tuple[int, int, int, tuple[Any, ...]]
 """OP_*, lowest or a mask, highest, and the sets, expressions or patterns it is about."""
-Term = tuple[
-    tuple[Condition, ...], tuple[Condition, ...], tuple[Condition, ...], int, int, int
-]
+Conditions: TypeAlias = tuple[Condition, ...]
+Term: TypeAlias = tuple[Conditions, Conditions, Conditions, int, int, int]
 """Conditions about the set, about the route, of `unless`; number of the edit, ACTION_*, and the
 term to go on with."""
 
@@ -18,9 +17,7 @@ term to go on with."""
 class Terms:
     """The policies of one neighbor in one direction; equal content, equal program."""
 
-    def __new__(
-        cls, number: int, edits: Edits, aspas: AspaTable | None, terms: list[Term]
-    ) -> Self:
+    def __new__(cls, number: int, edits: Edits, aspas: AspaTable | None, terms: list[Term]) -> Self:
         """Make the program of a number that stands for its content, below 4,194,304."""
 
     @property
@@ -53,7 +50,7 @@ class Terms:
         *,
         state: int = 0,
         asn: int = 0,
-        address: str = "0.0.0.0",
+        address: str = "192.0.2.0",
         kind: int = 0,
         receive: bool = True,
     ) -> tuple[int, int, list[int]]:

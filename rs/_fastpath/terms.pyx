@@ -13,7 +13,7 @@ No Python object per route, and no call of Python.
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from rs._fastpath.asnset cimport AsnSet
@@ -35,7 +35,6 @@ from rs._fastpath.filter cimport (
     STATE_IRR_PREFIX,
     STATE_RPKI,
 )
-from rs._fastpath.memo cimport Memo
 from rs._fastpath.paths cimport PEER_IBGP, peer_t
 from rs._fastpath.pattern cimport community_size, pattern_fits, pattern_t
 from rs._fastpath.pfxset cimport PrefixSet
@@ -162,7 +161,7 @@ cdef class Terms:
 
         The set that later terms had to look at, if there was one, is kept in temp_h: let go().
         """
-        cdef uint32_t i = 0, at, cur = attrs_h, chunk = 0xFFFFFFFF
+        cdef uint32_t i = 0, cur = attrs_h, chunk = 0xFFFFFFFF
         cdef uint64_t mask = 0, bits
         cdef term_t *t
         cdef uint32_t made
@@ -364,7 +363,7 @@ cdef class Terms:
         return [self.counts[i] for i in range(self.n_terms + 1)]
 
     def judge(self, AttrTable attrs, uint32_t attrs_h, str prefix, *, uint32_t state=0,
-              uint32_t asn=0, str address="0.0.0.0", uint32_t kind=0, bint receive=True):
+              uint32_t asn=0, str address="192.0.2.0", uint32_t kind=0, bint receive=True):
         """Return (reason, new reference to the set that the route gets, terms that fitted).
 
         asn, address and kind (PEER_*) are of the neighbor that the route came from. With `receive`

@@ -265,9 +265,11 @@ def to_python(world: World, text: str) -> str:
             return f"[{sets(world.as_sets[word[1:-1]])}]"
         return {".": f"[^{BEGIN}{END}]", "^": BEGIN, "$": END, "_": "", " ": ""}[word]
 
-    return re.sub(r"\[[^\]]*\]|\{\d*,?\d*\}|\d+(?:-\d+)?|<[^>]*>|[.^$_ ]", lambda m: (
-        m[0] if m[0][0] == "{" else one(m)
-    ), text)
+    return re.sub(
+        r"\[[^\]]*\]|\{\d*,?\d*\}|\d+(?:-\d+)?|<[^>]*>|[.^$_ ]",
+        lambda m: m[0] if m[0][0] == "{" else one(m),
+        text,
+    )
 
 
 BEGIN, END = "\ue000", "\ue001"
@@ -400,5 +402,3 @@ def apply(attrs: Attrs, edits: list[dict[str, Any]], world: World) -> Attrs:
     for term in edits:
         attrs = edit(attrs, term, world)
     return attrs
-
-
