@@ -38,7 +38,7 @@ from rs.policyconfig import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from rs._fastpath.edits import Edits, Pattern
+    from rs._fastpath.edits import Edits
     from rs._fastpath.roa import AspaTable
     from rs.aspathre import AsPathRegex
     from rs.irr import Sets
@@ -79,6 +79,8 @@ DEFAULT = "default"
 
 Condition = tuple[int, int, int, tuple[Any, ...]]
 """What the fast path is given, but for objects: instead of these what they are made of."""
+Pattern = tuple[int, int, int, tuple[tuple[int, int], ...]]
+"""A community pattern as the fast path takes it."""
 Neighbors = tuple[NeighborWord | tuple[int, int] | str, ...]
 
 

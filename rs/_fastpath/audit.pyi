@@ -6,7 +6,7 @@ from rs._fastpath.attrs import AttrTable
 from rs._fastpath.filter import Filter
 from rs._fastpath.terms import Terms
 
-Seen: TypeAlias = tuple[str, int, list[int], dict[str, Any], dict[str, Any] | None]
+_Seen: TypeAlias = tuple[str, int, list[int], dict[str, Any], dict[str, Any] | None]
 """Prefix, reason, terms that fitted, attributes before, and after if they have changed."""
 
 @final
@@ -40,7 +40,7 @@ class Audit:
     @property
     def malformed(self) -> int:
         """UPDATEs that announce nothing for that (RFC 7606)."""
-    def feed(self, data: bytes, seen: list[Seen] | None = None) -> int:
+    def feed(self, data: bytes, seen: list[_Seen] | None = None) -> int:
         """Run the policies over every route in whole messages; return how many there were.
 
         With `seen` each is put there. ValueError for octets that are not whole messages.

@@ -6,7 +6,7 @@ from typing import Self, TypeAlias, final
 from rs._fastpath.attrs import AttrTable
 from rs._fastpath.memo import Memo
 
-Pattern: TypeAlias = tuple[int, int, int, tuple[tuple[int, int], ...]]
+_Pattern: TypeAlias = tuple[int, int, int, tuple[tuple[int, int], ...]]
 """Attribute type; form (EXT_*) and subtype of an extended one; lowest and highest of its parts."""
 
 @final
@@ -25,7 +25,7 @@ class Edits:
         local_pref: int | None = None,
         hops: tuple[str, ...] = (),
         replace: bool = False,
-        remove: tuple[Pattern, ...] = (),
+        remove: tuple[_Pattern, ...] = (),
         add: tuple[tuple[bytes, ...], ...] = ...,
         prepend: tuple[int, int] | None = None,
     ) -> int:

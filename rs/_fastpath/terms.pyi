@@ -6,18 +6,20 @@ from rs._fastpath.attrs import AttrTable
 from rs._fastpath.edits import Edits
 from rs._fastpath.roa import AspaTable
 
-Condition: TypeAlias = tuple[int, int, int, tuple[Any, ...]]
+_Condition: TypeAlias = tuple[int, int, int, tuple[Any, ...]]
 """OP_*, lowest or a mask, highest, and the sets, expressions or patterns it is about."""
-Conditions: TypeAlias = tuple[Condition, ...]
-Term: TypeAlias = tuple[Conditions, Conditions, Conditions, int, int, int]
-"""Conditions about the set, about the route, of `unless`; number of the edit, ACTION_*, and the
+_Conditions: TypeAlias = tuple[_Condition, ...]
+_Term: TypeAlias = tuple[_Conditions, _Conditions, _Conditions, int, int, int]
+"""_Conditions about the set, about the route, of `unless`; number of the edit, ACTION_*, and the
 term to go on with."""
 
 @final
 class Terms:
     """The policies of one neighbor in one direction; equal content, equal program."""
 
-    def __new__(cls, number: int, edits: Edits, aspas: AspaTable | None, terms: list[Term]) -> Self:
+    def __new__(
+        cls, number: int, edits: Edits, aspas: AspaTable | None, terms: list[_Term]
+    ) -> Self:
         """Make the program of a number that stands for its content, below 4,194,304."""
 
     @property
