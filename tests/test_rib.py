@@ -288,6 +288,31 @@ def test_a_peer_with_countless_paths_for_a_prefix():
     assert {i for s, i in paths(table, "10.1.0.0/16") if s == 1} == {*range(1024), 5000} - {5}
 
 
+def test_stale_paths_do_not_count():
+    """Whoever has begun anew may use other identifiers, before those of before are gone."""
+    engine = Engine()
+    engine.peer(1)
+    engine.rib.set_path_limit(1, V4, 2)
+    table = engine.rib.tables[V4]
+    for path_id in (1, 2, 3):
+        announce(engine, 1, "10.1.0.0/16", path_id=path_id)
+    assert paths(table, "10.1.0.0/16") == [(1, 1), (1, 2)]
+    engine.rib.start_refresh(1, V4)
+    for path_id in (11, 12, 13):
+        announce(engine, 1, "10.1.0.0/16", path_id=path_id)
+    assert engine.rib.end_refresh(1, V4)
+    table.purge_step([1], 1, 1000, only_stale=True)
+    assert sorted(paths(table, "10.1.0.0/16")) == [(1, 11), (1, 12)]
+    assert engine.rib.refused_paths(1, V4) == 2
+    assert engine.rib.refused_paths(1, V6) == 0
+    # Beginning anew for ever makes no room for more than twice as many.
+    for again in range(3):
+        engine.rib.start_refresh(1, V4)
+        for path_id in range(2):
+            announce(engine, 1, "10.1.0.0/16", path_id=100 * again + path_id)
+    assert len(paths(table, "10.1.0.0/16")) == 4
+
+
 def test_slots():
     engine = Engine()
     with pytest.raises(ValueError, match="1 to 65,535"):

@@ -201,7 +201,8 @@ cdef class Table:
         """
         cdef uint32_t known = self.trie.count
         cdef uint32_t h = self.trie.insert(addr, plen)
-        cdef uint32_t p_h, prev, new_h, mine = 0
+        cdef uint32_t p_h, prev, new_h, held = 0, mine = 0
+        cdef uint32_t limit = self.rib.peers[slot].path_limit[self.family]
         cdef peer_t *peer = &self.rib.peers[slot]
         cdef dest_t *d
         cdef path_t *p
@@ -218,7 +219,9 @@ cdef class Table:
             if p.peer == slot:
                 if p.path_id == path_id:
                     break
-                mine += 1
+                held += 1
+                if (p.flags & PATH_GENERATION) == peer.generation[self.family]:
+                    mine += 1       # those that are stale are about to make room
             prev = p_h
             p_h = p.next_h
         if p_h:
@@ -251,7 +254,7 @@ cdef class Table:
                 d.flags |= DEST_UNRANKED
                 self.mark(h)
             return 1
-        if mine >= peer.path_limit[self.family] or d.n_paths == 0xFFFF:
+        if mine >= limit or held >= 2 * limit or d.n_paths == 0xFFFF:
             self.refused += 1
             peer.refused[self.family] += 1
             return 0
