@@ -6,12 +6,14 @@ import struct
 
 import pytest
 
-from rs.iana import CeaseSubcode, Family, NotifyCode, RefreshSubtype
+from rs.iana import AddPathMode, CeaseSubcode, Family, NotifyCode, RefreshSubtype
 from rs.messages import encode_notification
 from rs.peer import end_of_rib, refresh_marker
 from rs.restart import Phase
 from rs.restart_caps import GracefulRestart, LongLived
+from tests.reference import codec
 from tests.routerkit import Lab, config_text
+from tests.routers import handle
 from tests.sessions import open_message
 
 A, B, C = "10.0.0.2", "10.0.0.3", "10.0.0.4"
@@ -459,3 +461,31 @@ def test_open_of_a_neighbor_with_the_capability(tmp_path):
     assert b"\x40\x0a" + struct.pack(">HHBBHBB", 99, 1, 1, 0x80, 2, 1, 0x80) in open_message(
         graceful_restart=graceful(time=99)
     )
+
+
+def test_paths_under_other_identifiers(tmp_path):
+    """A restarted neighbor may number its paths anew; its limit leaves room for them."""
+    limited = keys(A, 64501, add_path='"receive"', add_path_receive_limit=2)
+    lab = Lab(tmp_path, config_text(limited, f"{B} 64502"))
+    said = {"addpath": {V4: AddPathMode.SEND}}
+    attrs = {"origin": 0, "as_path": ((2, (64501,)),), "next_hop": A}
+
+    def announce(*numbers):
+        for number in numbers:
+            lab.feed(A, codec.encode_update([(P[0], number)], attrs, addpath=(V4,)))
+
+    lab.up(A, graceful_restart=graceful(), **said)
+    announce(1, 2, 3)
+    eor(lab, A)
+    lab.down(A)
+    lab.settle()
+    assert held(lab) == (2, 2)
+    lab.up(A, graceful_restart=graceful(restarted=True), **said)
+    announce(11, 12, 13)
+    assert held(lab) == (4, 2)
+    eor(lab, A)
+    lab.settle()
+    assert held(lab) == (2, 0)
+    table = lab.router.rib.tables[V4]
+    found = {path[1] for path in table.paths_of(handle(table, P[0]))}
+    assert found == {11, 12}
