@@ -18,6 +18,8 @@ from rs._fastpath.outbox import Outbox
 from rs._fastpath.rewrite import Rewriter
 from rs._fastpath.rib import Rib
 from rs._fastpath.sets import MemberSets
+from rs.communities import make_rules
+from rs.communityconfig import Communities
 from rs.groups import GroupKey, Groups, ViewKey
 from rs.iana import MAX_MESSAGE_LEN, Family
 from rs.peer import PeerKind
@@ -39,7 +41,9 @@ class Engine:
         self.attrs = AttrTable()
         self.sets = MemberSets(max(64, members + 1))
         router_id = int(IPv4Address("10.0.0.1"))
-        self.control = Control(self.attrs, self.sets, RS_ASN, router_id, router_id)
+        self.control = Control(
+            self.attrs, self.sets, RS_ASN, router_id, router_id, make_rules(Communities(), RS_ASN)
+        )
         self.rib = Rib(self.attrs, self.sets, self.control)
         self.exporter = Exporter(self.rib, Rewriter(self.rib))
         self.groups = Groups(self.exporter, RS_ASN, router_id)

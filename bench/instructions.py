@@ -46,6 +46,8 @@ from rs._fastpath.outbox import Outbox
 from rs._fastpath.rewrite import Program, Rewriter
 from rs._fastpath.rib import Rib
 from rs._fastpath.sets import MemberSets
+from rs.communities import make_rules
+from rs.communityconfig import Communities
 from rs.iana import Family
 from rs.peer import PeerKind
 
@@ -99,7 +101,7 @@ class Engine:
 
     def __init__(self, *, grouped: bool) -> None:
         attrs, sets = AttrTable(seed=SEED), MemberSets(MEMBERS + 1)
-        control = Control(attrs, sets, RS_ASN, 1, 1)
+        control = Control(attrs, sets, RS_ASN, 1, 1, make_rules(Communities(), RS_ASN))
         self.rib = Rib(attrs, sets, control)
         self.slots = list(range(1, MEMBERS + 1))
         for slot in self.slots:

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from rs import configvalues as kinds
+from rs.communityconfig import BlackHoles, Communities
 from rs.configkeys import Effect, keys_of
 from rs.configkeys import key as _key
-from rs.configvalues import ByFamily, Endpoint
+from rs.configvalues import BadValue, ByFamily, Endpoint, shown
 from rs.filterconfig import FILTERS, NO_FILTERS, Filters, Rpki
 from rs.iana import BGP_PORT, BgpRole, Family
 from rs.nexthopconfig import IgpRoute, NextHops, NextHopSource, OrrGroup
@@ -59,6 +60,12 @@ class AsSetRule(StrEnum):
 
     REJECT = "reject"
     ACCEPT = "accept"
+
+
+class Rtt(StrEnum):
+    """A round-trip time that is not configured."""
+
+    MEASURED = "measured"
 
 
 class AddPath(StrEnum):
@@ -102,6 +109,19 @@ class GracefulRestart(StrEnum):
     ON = "on"
 
 
+def _parse_rtt(value: object) -> int | Rtt:
+    if value == Rtt.MEASURED:
+        return Rtt.MEASURED
+    try:
+        return int(_RTT_MS.parse(value))
+    except BadValue:
+        raise BadValue(f"{shown(value)} does not fit; want {RTT.wants}") from None
+
+
+_RTT_MS = kinds.integer(0, 60_000, "milliseconds")
+RTT = kinds.Kind(f'"measured" or {_RTT_MS.wants}', _parse_rtt)
+
+
 @attrs.frozen(kw_only=True)
 class Router:
     """[router]: this speaker."""
@@ -142,7 +162,11 @@ class Router:
     control_communities: bool = attrs.field(
         default=True, metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "true")
     )
-    """Whether `0:peer` and its kin steer announcements."""
+    """Whether communities steer announcements and are added to them, see [communities]."""
+    graceful_shutdown: bool = attrs.field(
+        default=False, metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "false")
+    )
+    """Whether what we announce asks to be the last choice (RFC 8326)."""
     import_policy: tuple[str, ...] = attrs.field(
         default=(), metadata=_key(POLICIES, Effect.REEVALUATE, "none")
     )
@@ -424,6 +448,17 @@ class Neighbor:
     )
     """Policies for what is announced to it, in order, behind [router]'s."""
 
+    mapped_asn: int | None = attrs.field(
+        default=None, metadata=_key(kinds.integer(64512, 65534), Effect.REEVALUATE, "none")
+    )
+    """What stands for its AS number in standard communities."""
+    rtt: int | Rtt | None = attrs.field(default=None, metadata=_key(RTT, Effect.REEVALUATE, "none"))
+    """Round-trip time in ms, for the communities that go by it."""
+    blackhole_receive: bool | None = attrs.field(
+        default=None, metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "receive in [blackhole]")
+    )
+    """Whether it is sent routes whose traffic is to be dropped (RFC 7999)."""
+
     router: Router = attrs.field(eq=False, repr=False)
     derived: frozenset[str] = attrs.field(default=frozenset(), eq=False, repr=False)
     """Attributes that nobody set: they follow from role and AS number, see `instance`."""
@@ -547,6 +582,8 @@ class Config:
     """What the sets consist of; their contents are read by rs/irr.py."""
     policies: Mapping[str, Policy] = attrs.field(factory=dict)
     rpki: Rpki = attrs.field(factory=Rpki)
+    communities: Communities = attrs.field(factory=Communities)
+    blackhole: BlackHoles = attrs.field(factory=BlackHoles)
     path: Path = attrs.field(default=Path(), eq=False)
     files: tuple[Path, ...] = attrs.field(default=(), eq=False)
     """Every file read, the main one first."""
@@ -591,6 +628,8 @@ class Difference:
     """Whether [api] differs."""
     next_hops: bool
     """Whether [next_hops], [[igp]] or [[orr]] differ; next hops are then resolved again."""
+    communities: bool
+    """Whether [communities] or [blackhole] differs."""
 
     def __bool__(self) -> bool:
         return bool(
@@ -600,6 +639,7 @@ class Difference:
             or self.router_keys
             or self.api
             or self.next_hops
+            or self.communities
         )
 
 
@@ -649,4 +689,5 @@ def diff(old: Config, new: Config) -> Difference:
         router_effect=router_effect,
         api=old.api != new.api,
         next_hops=(old.next_hops, old.igp, old.orr) != (new.next_hops, new.igp, new.orr),
+        communities=(old.communities, old.blackhole) != (new.communities, new.blackhole),
     )

@@ -296,6 +296,24 @@ def filter_warnings(neighbors: Iterable[Neighbor]) -> Iterator[str]:
             yield f"{key} without {source} checks nothing: {', '.join(found[:3])}{more}"
 
 
+def mapped_faults(neighbors: Iterable[Neighbor]) -> Iterator[tuple[str, str]]:
+    """Yield (neighbor, words) where a number would stand for more than one AS."""
+    known = list(neighbors)
+    real = {neighbor.asn: neighbor.name for neighbor in known if neighbor.asn is not None}
+    found: dict[int, Neighbor] = {}
+    for neighbor in known:
+        number = neighbor.mapped_asn
+        if number is None:
+            continue
+        first = found.setdefault(number, neighbor)
+        if neighbor.asn is None:
+            yield neighbor.name, "stands for one AS number; want asn beside it"
+        elif first.asn != neighbor.asn:
+            yield neighbor.name, f"{number} stands for AS{first.asn} already, at {first.name}"
+        elif number in real:
+            yield neighbor.name, f"{number} is the AS number of {real[number]}; want another one"
+
+
 def nested_ranges(neighbors: Iterable[Neighbor]) -> Iterator[tuple[str, str]]:
     """Yield (outer, inner) for each range that lies within another."""
     ranges = PrefixTable[Neighbor]()

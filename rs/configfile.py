@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from rs import configcheck
+from rs.communityconfig import BlackHoles, Communities, black_hole_faults, read_communities
 from rs.config import Api, Config, Neighbor, Router, Startup
 from rs.configkeys import keys_of
 from rs.configvalues import MAX_PASSWORD_LEN, MAX_SOCKET_PATH_LEN, BadValue, shown, suggestion
@@ -50,12 +51,14 @@ TABLES = {
     "filters": Filters,
     "rpki": Rpki,
     "next_hops": NextHops,
+    "communities": Communities,
+    "blackhole": BlackHoles,
 }
 ARRAYS = {"neighbors": Neighbor, "igp": IgpRoute, "orr": OrrGroup}
 SETS = {"prefix_sets": PrefixSetFiles, "as_sets": AsSetFiles}
 NAMED = {**SETS, "policies": Policy}
 """Tables of tables."""
-NOT_DEFAULTS = frozenset({"address", "range", "filters"})
+NOT_DEFAULTS = frozenset({"address", "range", "filters", "mapped_asn"})
 """Keys of a neighbor that say which one it is, or whose defaults have their own table."""
 
 
@@ -571,6 +574,23 @@ class _Reader:
         values["files"] = tuple(self.main.path.parent / file for file in values.get("files", ()))
         return Rpki(**values)
 
+    def read_communities(self) -> tuple[Communities, BlackHoles]:
+        """Read [communities] and [blackhole]."""
+        table = self.main.data.get("communities", {})
+        asn = self.router.asn if self.router is not None else None
+        communities, faults = read_communities(table, asn)
+        for fault in faults:
+            words = fault.words
+            if fault.other is not None:
+                words += f": {self.main.at(('communities', *fault.other))}"
+            self.faults.add(self.main, ("communities", *fault.where), words)
+        where: Where = ("blackhole",)
+        table = self.main.data.get("blackhole", {})
+        holes = BlackHoles(**_values(BlackHoles, table, self.main, where, self.faults))
+        for name, words in black_hole_faults(holes):
+            self.faults.add(self.main, (*where, name), words)
+        return communities, holes
+
     def read_igp(self, sources: list[Source]) -> tuple[IgpRoute, ...] | None:
         """Return the static metrics of all files, or None when there are none."""
         routes: list[IgpRoute] = []
@@ -648,6 +668,9 @@ def _read_neighbors(reader: _Reader, sources: list[Source]) -> tuple[Neighbor, .
                 continue
             places[neighbor.name] = (source, where)
             neighbors.append(neighbor)
+    for name, words in configcheck.mapped_faults(neighbors):
+        source, where = places[name]
+        faults.add(source, (*where, "mapped_asn"), words)
     for outer, inner in configcheck.nested_ranges(neighbors):
         source, where = places[inner]
         first, at = places[outer]
@@ -680,6 +703,7 @@ def load_config(path: str | Path) -> Config:
     startup = reader.read_startup(api)
     reader.read_filters(sources)
     rpki = reader.read_rpki()
+    communities, holes = reader.read_communities()
     igp = reader.read_igp(sources)
     next_hops = reader.read_next_hops(igp)
     orr = reader.read_orr(sources)
@@ -709,6 +733,8 @@ def load_config(path: str | Path) -> Config:
         as_sets=reader.sets["as_sets"],
         policies=reader.sets["policies"],
         rpki=rpki,
+        communities=communities,
+        blackhole=holes,
         path=main.path,
         files=tuple(source.path for source in sources),
         warnings=tuple(faults.warnings),

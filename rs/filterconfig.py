@@ -80,7 +80,8 @@ class Empty(StrEnum):
     REJECT = "reject"
 
 
-def _lengths(longest: int) -> Kind:
+def lengths(longest: int) -> Kind:
+    """Return the kind of [SHORTEST, LONGEST] prefix lengths."""
     wants = f"[SHORTEST, LONGEST], two numbers of 0 to {longest}"
 
     def parse(value: object) -> tuple[int, int]:
@@ -208,11 +209,15 @@ class Filters:
         default=RpkiRule.OFF, metadata=key(kinds.choice(RpkiRule), Effect.REEVALUATE, '"off"')
     )
     prefix_length_ipv4: tuple[int, int] = attrs.field(
-        default=(0, 32), metadata=key(_lengths(32), Effect.REEVALUATE, "[0, 32]")
+        default=(0, 32), metadata=key(lengths(32), Effect.REEVALUATE, "[0, 32]")
     )
     prefix_length_ipv6: tuple[int, int] = attrs.field(
-        default=(0, 128), metadata=key(_lengths(128), Effect.REEVALUATE, "[0, 128]")
+        default=(0, 128), metadata=key(lengths(128), Effect.REEVALUATE, "[0, 128]")
     )
+    graceful_shutdown: bool = attrs.field(
+        default=False, metadata=key(kinds.BOOLEAN, Effect.REEVALUATE, "false")
+    )
+    """Whether routes that ask for it are the last choice (RFC 8326)."""
     reject_policy: RejectPolicy = attrs.field(
         default=RejectPolicy.REJECT,
         metadata=key(kinds.choice(RejectPolicy), Effect.REEVALUATE, '"reject"'),

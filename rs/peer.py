@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol, cast
 
-from rs.config import AddPath, AddPathSend, GracefulRestart
+from rs.config import AddPath, AddPathSend, GracefulRestart, Rtt
 from rs.configvalues import in_family
 from rs.fsm import State
 from rs.iana import AddPathMode, Family, MessageType
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rs._fastpath.outbox import Outbox
     from rs._fastpath.terms import Terms
     from rs.capabilities import Negotiated
+    from rs.communityconfig import BlackHoles
     from rs.config import Neighbor
     from rs.groups import Groups
     from rs.restart import Kept
@@ -201,6 +202,8 @@ class Peer:
         """How far max_prefix is used: 0, 1 from the warning on, 2 beyond the limit."""
         self.limited = False
         """Shut down because it announced too much."""
+        self.measured_rtt: int | None = None
+        """Round-trip time of its last session in ms."""
         self.restart_at: float | None = None
         """When the session starts again after that; None for not by itself."""
         self.validated = False
@@ -245,6 +248,17 @@ class Peer:
     def established(self) -> bool:
         """Whether its session is up."""
         return self.session.state is State.ESTABLISHED
+
+    @property
+    def rtt(self) -> int | None:
+        """Round-trip time in ms as configured or measured, None where it is not known."""
+        configured = self.neighbor.rtt
+        return self.measured_rtt if isinstance(configured, Rtt) else configured
+
+    def receives_black_holes(self, holes: BlackHoles) -> bool:
+        """Whether it accepts routes whose traffic is to be dropped (RFC 7999)."""
+        own = self.neighbor.blackhole_receive
+        return holes.receive if own is None else own
 
     def count_sent(self) -> None:
         """Bring the session's counters up to date: UPDATEs go past it, from log to socket."""

@@ -13,6 +13,7 @@ from rs._fastpath.asnset import AsnSet
 from rs._fastpath.filter import Filter
 from rs._fastpath.pfxset import PrefixSet
 from rs.bogons import BOGON_ASNS, BOGON_PREFIXES, TRANSIT_FREE_ASNS
+from rs.communityconfig import BlackHolePolicy
 from rs.filterconfig import MaxPrefixAction, MaxPrefixCount, NextHopRule, RpkiRule
 from rs.iana import Family
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from rs._fastpath.rib import Rib
     from rs._fastpath.roa import RoaTable
+    from rs.communityconfig import BlackHoles
     from rs.config import Neighbor
     from rs.filterconfig import AsnRange, Filters, PrefixRange
     from rs.irr import Sets
@@ -30,8 +32,15 @@ if TYPE_CHECKING:
 class Policy:
     """The import filters of one configuration."""
 
-    def __init__(self, neighbors: Iterable[Neighbor], sets: Sets, roas: RoaTable | None) -> None:
+    def __init__(
+        self,
+        neighbors: Iterable[Neighbor],
+        sets: Sets,
+        roas: RoaTable | None,
+        holes: BlackHoles | None = None,
+    ) -> None:
         """`roas` is None while there are no RPKI data: states are then "not checked"."""
+        self._holes = holes
         self._sets = sets
         self._roas = roas
         self._prefixes: dict[tuple[PrefixRange, ...], PrefixSet] = {}
@@ -67,6 +76,11 @@ class Policy:
         found.reject_invalid = rules.rpki is RpkiRule.REJECT
         found.set_lengths(Family.IPV4_UNICAST, *rules.prefix_length_ipv4)
         found.set_lengths(Family.IPV6_UNICAST, *rules.prefix_length_ipv6)
+        found.graceful_shutdown = rules.graceful_shutdown
+        if self._holes is not None:
+            for family in Family:
+                if self._holes.policy(family) is not BlackHolePolicy.NONE:
+                    found.set_black_holes(family, *self._holes.lengths(family))
         found.finish()
         by_attributes = (
             rules.next_hop is not NextHopRule.ANY
@@ -75,6 +89,7 @@ class Policy:
             or found.bogon_asns is not None
             or found.transit_free is not None
             or found.never_via is not None
+            or found.graceful_shutdown
         )
         return found if found.per_prefix or by_attributes else None
 
@@ -86,7 +101,8 @@ class Policy:
         rules = peer.neighbor.filters
         asn = peer.neighbor.asn or 0
         return (
-            (
+            self._holes != old._holes
+            or (
                 rules.irr_prefixes is not None
                 and self._sets.prefixes.get(rules.irr_prefixes)
                 is not old._sets.prefixes.get(rules.irr_prefixes)

@@ -46,6 +46,7 @@ WORDS = {
     RejectReason.OTC_LEAK: "a route leak: ONLY_TO_CUSTOMER must not come from this neighbor",
     RejectReason.POLICY_REJECT: "refused by policy",
     RejectReason.POLICY_TOO_LONG: "what policies add makes the attributes too long",
+    RejectReason.FILTER_BLACKHOLE_LENGTH: "the prefix is too long or too short for a black hole",
     RejectReason.FILTER_AS_PATH_LENGTH: "AS_PATH is too long",
     RejectReason.FILTER_BOGON_PREFIX: "the prefix is a bogon",
     RejectReason.FILTER_BLACK_LIST: "the prefix is on the black list",
@@ -65,10 +66,27 @@ WORDS = {
     RejectReason.FILTER_MAX_PREFIX: "beyond the neighbor's limit of prefixes",
 }
 
+REJECT_CODES = {
+    RejectReason.FIRST_AS: 6,
+    RejectReason.NEXT_HOP_INVALID: 5,
+    RejectReason.FILTER_BLACKHOLE_LENGTH: 13,
+}
+"""Codes of reasons that are not a filter's; the others have 0, "unspecified"."""
+
 STATE_SHIFT = 3
 """Flags of a path from here up are the filter's, see rib.pxd and filter.pxd."""
 _IRR_ORIGIN, _IRR_PREFIX, _IRR_CHECKED = 0x04, 0x08, 0x10
 _RPKI: tuple[RpkiState, ...] = ("not-checked", "valid", "unknown", "invalid")
+
+
+def reject_code(number: int) -> int:
+    """Return the code that goes into the community reject_cause: ARouteServer's, where it has one.
+
+    16 and 17, too many communities and too many prefixes, are ours.
+    """
+    if number > ARS_CODES:
+        return number - ARS_CODES
+    return REJECT_CODES.get(RejectReason(number), 0) if number in set(RejectReason) else 0
 
 
 def reject_words(number: int) -> str:

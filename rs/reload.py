@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 IN_PLACE = {"first_as_check", "as_set", "allow_own_as"}
 """Keys of neighbors that change what import checks."""
+DIRECTORY = {"mapped_asn", "rtt", "blackhole_receive"}
+"""Keys of neighbors that communities are compiled by."""
+TOLD = {"control_communities", "graceful_shutdown"}
+"""Keys of [router] that change what communities mean or are added."""
 SENT = {
     "next_hop_self",
     "honor_well_known",
@@ -102,6 +106,8 @@ def apply(router: RunningRouter, config: Config, sets: Sets | None = None) -> Re
         for name in set(difference.router_keys) - POLICY_KEYS
     ):
         router.use_decision(config)
+    if difference.communities or TOLD.intersection(difference.router_keys):
+        router.use_communities(config)
     if difference.added or difference.removed or done.reset or "listen" in difference.router_keys:
         router.renew_membership()
     router.on_wake()
@@ -171,6 +177,8 @@ def _change(router: RunningRouter, change: Change, done: Reloaded) -> None:
             described = peer.ups or not peer.dynamic
             if described and any(key.startswith("filters.") for key in change.keys):
                 router.refilter(peer)
+            if DIRECTORY.intersection(change.keys):
+                router.renew_membership()
             if SENT.intersection(change.keys):
                 router.rejoin(peer)
     if change.needs_reset:

@@ -22,6 +22,8 @@ from rs._fastpath.rewrite import Rewriter
 from rs._fastpath.rib import Rib
 from rs._fastpath.roa import AspaTable, RoaTable
 from rs._fastpath.sets import MemberSets
+from rs.communities import make_rules
+from rs.communityconfig import BlackHolePolicy
 from rs.config import AsSetRule, MedRule
 from rs.configvalues import in_family
 from rs.fsm import Event
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
     from rs import session_types
     from rs.capabilities import Negotiated
+    from rs.communityconfig import BlackHoles
     from rs.config import Config, Neighbor
     from rs.peer import Conn
     from rs.startup import Before
@@ -121,9 +124,9 @@ class Router:
             settings.asn,
             settings.identifier,
             cluster_id,
-            communities=settings.control_communities and settings.is_route_server,
             as_loop=settings.is_route_server,
         )
+        self._use_communities(config)
         self.rib = Rib(self.attrs, self.sets, self.control)
         self.rib.set_options(
             med_always=settings.med is MedRule.ALWAYS,
@@ -148,7 +151,7 @@ class Router:
         self.rpki_ready = False
         """Whether there are RPKI data; without, states are "not checked"."""
         self.filter_sets = load_sets(config) if sets is None else sets
-        self.policy = Policy(config.neighbors, self.filter_sets, None)
+        self.policy = Policy(config.neighbors, self.filter_sets, None, self._holes(config))
         self.policies = Policies(config, self.filter_sets, self.rib, self.aspas)
         self._recheck_due: set[int] = set()
         """Slots whose paths are to be judged again."""
@@ -160,7 +163,7 @@ class Router:
         """Slots whose paths of a lost session have not all gone yet."""
         self.restarts = Restarts(self.rib, self.scheduler, self._purge_lost, self._feed_held)
         self._membership_all = False
-        """Attribute sets mean something else: evaluate everything again."""
+        """Communities mean something else: judge and evaluate everything again."""
         self._membership_due = False
         """Neighbors have come or gone, and attribute sets do not know of it yet."""
         self._membership_runs = False
@@ -279,7 +282,8 @@ class Router:
         """Use the import filter of a peer's configuration from now on."""
         peer.validated = self.policies.validates(peer.neighbor)
         found = self.policy.filter_for(peer.neighbor, peer.address, validate=peer.validated)
-        self.rib.set_filter(peer.slot, found)
+        if self.rib.set_filter(peer.slot, found) and peer.ups:
+            self.scheduler.add(self._reevaluate(rank=True))
         set_limits(self.rib, peer.slot, peer.neighbor.filters)
 
     def _update_directory(self) -> bool:
@@ -288,9 +292,9 @@ class Router:
         Return whether these changed: next hops and loops are then to be judged again.
         """
         slots: dict[int, list[int]] = {}
-        for peer in self.peers.values():
-            if peer.dynamic and not peer.ups:
-                continue  # not described yet: its slot may lie beyond the member sets
+        # Others are not described yet: their slots may lie beyond the member sets.
+        described = [peer for peer in self.peers.values() if peer.ups or not peer.dynamic]
+        for peer in described:
             if peer.neighbor.asn and kind_of(peer.neighbor) is PeerKind.RS_CLIENT:
                 slots.setdefault(peer.neighbor.asn, []).append(peer.slot)
         own = {
@@ -299,7 +303,19 @@ class Router:
             if endpoint.host not in {"0.0.0.0", "::"}  # noqa: S104
         }
         own |= {p.neighbor.local_address for p in self.peers.values() if p.neighbor.local_address}
-        self.control.set_peers(slots, sorted(own))
+        communities, holes = self.config.communities, self.config.blackhole
+        self.control.set_peers(
+            slots,
+            sorted(own),
+            mapped={
+                p.neighbor.mapped_asn: p.neighbor.asn
+                for p in described
+                if p.neighbor.mapped_asn and p.neighbor.asn
+            },
+            rtt={p.slot: p.rtt for p in described if p.rtt is not None},
+            thresholds=communities.rtt_thresholds,
+            no_black_holes=[p.slot for p in described if not p.receives_black_holes(holes)],
+        )
         clusters = {_number(self.config.router.cluster_id)}
         clusters |= {_number(n.cluster) for n in self.config.neighbors if n.route_reflector_client}
         self.control.set_clusters(sorted(clusters))
@@ -572,17 +588,18 @@ class Router:
         while self._membership_due:
             self._membership_due = False
             moved = self._update_directory()
-            at, changed = 1, self._membership_all
+            everything = self._membership_all
+            at, changed = 1, everything
             self._membership_all = False
             while at:
-                at, some = self.rib.recompile(at, COMPILE_STEP)
+                at, some = self.rib.recompile(at, COMPILE_STEP, forms=everything)
                 changed = changed or some
                 yield True
-            if moved:
+            if moved or everything:
                 # A next hop or cluster of ours cannot be used, one that was ours can.
                 yield from self._recheck_slots(sorted(self.peers))
             if changed:
-                yield from self._reevaluate()
+                yield from self._reevaluate(rank=everything)
                 queued = [table.queued() for table in self.rib.tables]
                 while any(
                     table.drained < n for table, n in zip(self.rib.tables, queued, strict=True)
@@ -623,7 +640,8 @@ class Router:
         cluster_id = _number(settings.cluster_id)
         self.control.use_identity(settings.asn, settings.identifier, cluster_id)
         self.control.as_loop = settings.is_route_server
-        self.control.communities = settings.control_communities and settings.is_route_server
+        self._use_communities(config)
+        self._membership_all = True
         self.groups.use_identity(settings.asn, cluster_id)
 
     def use_decision(self, config: Config) -> None:
@@ -634,12 +652,33 @@ class Router:
             med_deterministic=settings.deterministic_med,
             prefer_oldest=settings.prefer_oldest,
         )
-        communities = settings.control_communities and settings.is_route_server
-        if communities != self.control.communities:
-            self.control.communities = communities
-            self._membership_all = True
-            self.renew_membership()
         self.scheduler.add(self._reevaluate(rank=True))
+
+    def _use_communities(self, config: Config) -> None:
+        settings = config.router
+        steers = settings.control_communities and settings.is_route_server
+        self.control.use_rules(make_rules(config.communities, settings.asn) if steers else None)
+        self.control.shut_down_gracefully(settings.graceful_shutdown)
+        holes = self._holes(config)
+        for family in Family:
+            on = holes is not None and holes.policy(family) is not BlackHolePolicy.NONE
+            hop = config.blackhole.next_hop(family)
+            no_export = config.blackhole.add_noexport
+            self.control.set_black_holes(family, on, hop, no_export)
+
+    @staticmethod
+    def _holes(config: Config) -> BlackHoles | None:
+        """Return what becomes of black holes; None where that is somebody else's business."""
+        return config.blackhole if config.router.is_route_server else None
+
+    def use_communities(self, config: Config) -> None:
+        """Take over [communities], [blackhole] and what [router] says of either.
+
+        What is there is compiled, judged and evaluated again in place.
+        """
+        self._use_communities(config)
+        self._membership_all = True
+        self.renew_membership()
 
     def use_filters(self, sets: Sets) -> None:
         """Use the configuration's filters with these sets, and judge again what that concerns."""
@@ -673,7 +712,8 @@ class Router:
 
     def _renew_policy(self) -> None:
         roas = self.roas if self.rpki_ready else None
-        self.policy = Policy(self.config.neighbors, self.filter_sets, roas)
+        holes = self._holes(self.config)
+        self.policy = Policy(self.config.neighbors, self.filter_sets, roas, holes)
 
     def _refilter(self, peers: list[Peer]) -> Iterator[bool]:
         for i, peer in enumerate(peers):

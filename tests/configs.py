@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rs.communityconfig import BlackHoles, Communities
 from rs.config import Api, Config, Neighbor, Router
 from rs.configfile import load_config
 from rs.errors import ConfigError
@@ -28,6 +29,8 @@ SECTIONS = {
     "as_sets": AsSetFiles,
     "rpki": Rpki,
     "policies": Policy,
+    "communities": Communities,
+    "blackhole": BlackHoles,
 }
 
 

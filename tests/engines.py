@@ -15,6 +15,8 @@ from rs._fastpath.export import Exporter
 from rs._fastpath.rewrite import Rewriter
 from rs._fastpath.rib import Rib
 from rs._fastpath.sets import MemberSets
+from rs.communities import make_rules
+from rs.communityconfig import Communities
 from rs.groups import GroupKey, Groups, ViewKey
 from rs.iana import MAX_MESSAGE_LEN, Family
 from rs.peer import PeerKind
@@ -45,6 +47,7 @@ class Engine:
         slots: int = 64,
         asn: int = RS_ASN,
         communities: bool = True,
+        definitions: Communities = Communities(),  # noqa: B008 - frozen
         as_loop: bool = True,
         metric_of: Callable[[str], int | None] | None = None,
     ) -> None:
@@ -57,7 +60,7 @@ class Engine:
             asn,
             router_id,
             router_id,
-            communities=communities,
+            make_rules(definitions, asn) if communities else None,
             as_loop=as_loop,
         )
         self.rib = Rib(self.attrs, self.sets, self.control)

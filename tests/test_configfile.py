@@ -267,7 +267,7 @@ def test_lines_are_not_confused_by_text_and_comments(problems):
         ("router = 5\n", "router (line 1): 5 does not fit; want a table, [router]"),
         ("[[router]]\n", "router (line 1): a list does not fit; want a table, [router]"),
         (RS + "[[neighbours]]\n", 'neighbours (line 4): unknown table; did you mean "neighbors"?'),
-        ("zzz = 1\n" + RS, "zzz (line 1): unknown key; known here: api, as_sets, defaults"),
+        ("zzz = 1\n" + RS, "zzz (line 1): unknown key; known here: api, as_sets, blackhole"),
         ("include = 5\n" + RS, "include (line 1): 5 does not fit; want a list of paths"),
         ("include = [5]\n" + RS, "include[0] (line 1): 5 does not fit; want a path"),
         ('include = ["no.toml"]\n' + RS, "include[0] (line 1): no.toml: no such file"),

@@ -22,6 +22,8 @@ from rs._fastpath.ingest import Ingest
 from rs._fastpath.rewrite import Rewriter
 from rs._fastpath.rib import Rib
 from rs._fastpath.sets import MemberSets
+from rs.communities import make_rules
+from rs.communityconfig import Communities
 from rs.groups import GroupKey, Groups, ViewKey
 from rs.iana import Decided, Family, MessageType
 from tests.reference import codec
@@ -155,7 +157,7 @@ class Engine:
             options.asn,
             number(options.router_id),
             number(options.cluster_id),
-            communities=server,
+            make_rules(Communities(), options.asn) if server else None,
             as_loop=server and options.exclude_as_loop,
         )
         self.rib = Rib(self.attrs, self.sets, self.control)

@@ -624,8 +624,10 @@ class TestRouter:
 def test_every_key_that_reevaluates_is_known():
     """Of neighbors: reload.py says of each whether it concerns import or export."""
     found = {n for n, (_, key) in keys_of(Neighbor).items() if key.effect is Effect.REEVALUATE}
-    assert found == reload.IN_PLACE | reload.SENT | reload.POLICY_KEYS | {"filters"}
+    known = reload.IN_PLACE | reload.SENT | reload.POLICY_KEYS | reload.DIRECTORY
+    assert found == known | {"filters"}
     assert not reload.IN_PLACE & reload.SENT
+    assert not reload.DIRECTORY & (reload.IN_PLACE | reload.SENT)
     assert keys_of(Router)["hostname"][1].effect is Effect.NEXT_SESSION
 
 

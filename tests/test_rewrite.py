@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rs._fastpath.rewrite import Program
+from rs.communities import make_rules
+from rs.communityconfig import Communities
 from rs.peer import PeerKind
 from tests import strategies
 from tests.engines import Engine, Reader
@@ -172,10 +174,10 @@ def test_scrubbing_is_switched():
     engine.peer(1, kind=PeerKind.IBGP)
     h = engine.intern(communities=(64999, 5 << 16), local_pref=100)
     for switch, want in ((True, (5 << 16,)), (False, (64999, 5 << 16)), (True, (5 << 16,))):
-        engine.control.communities = switch
+        engine.control.use_rules(make_rules(Communities(), RS_ASN) if switch else None)
         at = 1
         while at:
-            at, _ = engine.rib.recompile(at, 10)
+            at, _ = engine.rib.recompile(at, 10, forms=True)
         assert form(engine, PeerKind.RS_CLIENT, h)[1]["communities"] == want
     engine.attrs.drop(h)
     assert engine.exporter.rewriter.stats()["forms"] == 0

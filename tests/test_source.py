@@ -125,7 +125,7 @@ def test_the_fast_path_knows_nothing_above_it() -> None:
 
 
 CIMPORTS = """
-adjout: arena decide orr paths rewrite rib sets types
+adjout: arena control decide orr paths rewrite rib sets types
 arena:
 asnset:
 aspath: asnset wire
@@ -133,7 +133,8 @@ attrdict: text types
 attrs: arena attrdict hashing text types wire
 audit: attrs decode filter paths terms text types wire
 buckets:
-control: attrs sets types wire
+commrules: types wire
+control: arena attrs commrules sets types wire
 decide: paths types
 decode: attrs text types validate wire
 edits: attrs memo pattern types wire
@@ -160,7 +161,7 @@ pattern: types wire
 pfxset: text wire
 play: mrttable recode types wire
 recode: attrs decode types wire
-rewrite: arena attrs control paths rib types wire
+rewrite: arena attrs commrules paths rib types wire
 rib: arena attrs control decide filter memo paths sets terms trie types wire
 roa: arena text trie types wire
 sets:
@@ -252,7 +253,7 @@ def test_a_tree_that_is_not_built_says_so(tmp_path: Path) -> None:
     assert "are not built for this Python (make build, or pip install .)" in done.stderr
 
 
-CALLBACKS = {"on_release"}
+CALLBACKS = {"on_release", "drop_forms_of"}
 """Called from C with the GIL to take: they catch what they raise."""
 
 

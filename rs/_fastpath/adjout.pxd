@@ -57,6 +57,9 @@ cdef class AdjOut:
     cdef entry_t *present(self, uint32_t h, uint32_t *n) except? NULL
     cdef entry_t *get(self, uint32_t h, uint32_t *n) noexcept nogil
     cdef int _fresh(self, uint32_t attrs_h, uint32_t set_h, uint32_t path_id) except -1
+    cdef int _give(self, const path_t *p, uint32_t set_h, uint32_t path_id) except -1
+    cdef int _give_parts(self, const path_t *p, uint32_t set_h, uint32_t path_id) except -1
+    cdef uint32_t _base(self, uint32_t attrs_h) noexcept nogil
     cdef int _evaluate_all(self, uint32_t h) except -1
     cdef uint32_t _first_as(self, uint32_t path_h) noexcept nogil
     cdef bint _equal(self, uint32_t path_h, uint32_t other_h) noexcept nogil

@@ -6,6 +6,10 @@ path takes from the members that remain those it may reach (RFC 7947 2.3.2). Spl
 exclusion, and the next best path for whom the best is not (path hiding) are all this walk. Plain
 BGP and reflectors send the best path or nothing (RFC 4271 9.1.3, RFC 4456 6).
 
+What a path gives is split once more where its communities ask for other attributes towards some
+members (parts of the set, control.pyx): prepending, NO_EXPORT. Each part goes out in a form of its
+own, and everything else stays as it is: one log, one walk.
+
 With ADD-PATH (RFC 7911) a member is due every path it may have, or the first of each neighboring
 AS, or those as good as its best; of these the first ones, up to a limit. Each goes under an
 identifier that is its path's handle: stable as long as the path is there, and unique without being
@@ -21,7 +25,8 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from rs._fastpath.arena cimport blob_alloc, blob_at, blob_free_all, blob_init, blob_release
-from rs._fastpath.decide cimport DECIDED_OLDEST, candidate_t, compare
+from rs._fastpath.control cimport MAX_PARTS, Control, part_t, parts_t
+from rs._fastpath.decide cimport DECIDED_OLDEST, candidate_t, compare, preference
 from rs._fastpath.orr cimport Vantage
 from rs._fastpath.rewrite cimport (
     PROG_EBGP,
@@ -33,23 +38,42 @@ from rs._fastpath.rewrite cimport (
     ingress_otc,
 )
 from rs._fastpath.paths cimport (
+    ASKS_GSHUT,
+    ASKS_ROAS,
     DEST_DIRTY,
     DEST_UNRANKED,
     PATH_NOT_USABLE,
     PATH_REJECTED,
+    PATH_STATE_SHIFT,
     PEER_IBGP,
     PEER_RR_CLIENT,
     path_t,
+    peer_t,
 )
 from rs._fastpath.rib cimport Rib
 from rs._fastpath.sets cimport SET_ALL, SET_NONE, and_not
 from rs._fastpath.stamp cimport check_abi
-from rs._fastpath.types cimport AS_COMPILED, AS_HAS_OTC, WK_NO_ADVERTISE, WK_NO_EXPORT
+from rs._fastpath.types cimport (
+    AS_COMPILED,
+    AS_HAS_OTC,
+    T_GSHUT,
+    T_INFORM,
+    T_PREF_0,
+    T_ROAS,
+    T_STATE_SHIFT,
+    WK_BLACKHOLE,
+    WK_GSHUT,
+    WK_NO_ADVERTISE,
+    WK_NO_EXPORT,
+    WK_VARIANTS,
+    attrset_t,
+)
 
 check_abi(__name__)
 
 cdef enum:
-    LIST_MAX = 5461         # entries a list can hold: 65,535 octets at 12 B; the rest is not sent
+    # Entries at which a list is full: 65,535 octets at 12 B, less what one path may bring at once.
+    LIST_MAX = 5461 - MAX_PARTS - 1
 
 
 @cython.final
@@ -177,6 +201,79 @@ cdef class AdjOut:
                 return False
         return True
 
+    cdef inline uint32_t _base(self, uint32_t attrs_h) noexcept nogil:
+        """The set of members that a path's attributes leave. Borrowed."""
+        cdef attrset_t *s
+        cdef parts_t *kept
+        if not self.next_best:
+            return SET_ALL
+        s = self.rib.attrs.at(attrs_h)
+        if s.well_known & WK_BLACKHOLE and self.rib.control.holes[self.table.family]:
+            kept = self.rib.control.parts(attrs_h)
+            if kept != NULL:
+                return kept.hole_h
+        return s.set_h
+
+    cdef inline int _give(self, const path_t *p, uint32_t set_h, uint32_t path_id) except -1:
+        """Add a path to what is due, for the members of a set, whose reference is taken over."""
+        if (self.rib.attrs.at(p.attrs_h).well_known & (WK_BLACKHOLE | WK_GSHUT | WK_VARIANTS)
+                or self.rib.control.always):
+            return self._give_parts(p, set_h, path_id)
+        return self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer, 0), set_h, path_id)
+
+    cdef int _give_parts(self, const path_t *p, uint32_t set_h, uint32_t path_id) except -1:
+        """_give() where members may get different attributes, or others than the program's."""
+        cdef Control control = self.rib.control
+        cdef uint32_t words = self.rib.sets.words
+        cdef uint32_t wk = self.rib.attrs.at(p.attrs_h).well_known
+        cdef const peer_t *peer = &self.rib.peers[p.peer]
+        cdef uint32_t transform = control.always
+        cdef uint32_t n = 0, i, k
+        cdef parts_t *kept
+        cdef part_t parts[MAX_PARTS]
+        cdef uint64_t left[1024]
+        cdef uint64_t give[1024]
+        cdef uint64_t *bits
+        cdef uint64_t some
+        if self.next_best:
+            if transform & T_INFORM:
+                transform |= <uint32_t>(p.flags >> PATH_STATE_SHIFT) << T_STATE_SHIFT
+                if peer.asked & ASKS_ROAS:
+                    transform |= T_ROAS
+            if wk & WK_BLACKHOLE:
+                transform |= control.holes[self.table.family]
+            if wk & WK_VARIANTS:
+                kept = control.parts(p.attrs_h)
+                n = kept.n
+                memcpy(parts, kept + 1, n * sizeof(part_t))
+        else:
+            transform &= T_GSHUT
+            if wk & WK_GSHUT and peer.asked & ASKS_GSHUT and self.program.kind >= PROG_IBGP:
+                transform |= T_PREF_0
+        if n:
+            memcpy(left, self.rib.sets.bits(set_h), words * 8)
+        for i in range(n):
+            bits = self.rib.sets.bits(parts[i].set_h)
+            some = 0
+            for k in range(words):
+                give[k] = left[k] & bits[k]
+                left[k] &= ~bits[k]
+                some |= give[k]
+            if some:
+                self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer,
+                                                 transform | parts[i].transform),
+                            self.rib.sets.intern(give), path_id)
+        if n:
+            some = 0
+            for k in range(words):
+                some |= left[k]
+            self.rib.sets.unref(set_h)
+            if some == 0:
+                return 0
+            set_h = self.rib.sets.intern(left)
+        return self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer, transform), set_h,
+                           path_id)
+
     cdef int evaluate(self, uint32_t h) except -1:
         """Fill `fresh` with what is due for a prefix now; rank it first if need be."""
         cdef uint32_t words = self.rib.sets.words
@@ -203,17 +300,18 @@ cdef class AdjOut:
                 if self.next_best:
                     continue
                 break
-            base = self.rib.attrs.at(p.attrs_h).set_h if self.next_best else SET_ALL
+            base = self._base(p.attrs_h)
             if first:
                 set_h = self.rib.sets.minus(base, p.peer)
                 if set_h != SET_NONE:
-                    self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer), set_h, 0)
                     first = False
                     if p_h == 0 or not self.next_best:
+                        self._give(p, set_h, 0)
                         break
                     bits = self.rib.sets.bits(set_h)
                     for i in range(words):
                         self.remaining[i] = ~bits[i]
+                    self._give(p, set_h, 0)
                 elif not self.next_best:
                     break
                 continue
@@ -227,12 +325,12 @@ cdef class AdjOut:
             if any_left == 0:
                 continue
             set_h = self.rib.sets.intern(give)
-            self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer), set_h, 0)
+            self._give(p, set_h, 0)
             any_left = 0
             for i in range(words):
                 self.remaining[i] &= ~give[i]
                 any_left |= self.remaining[i]
-            if any_left == 0 or self.n_fresh == LIST_MAX:
+            if any_left == 0 or self.n_fresh >= LIST_MAX:
                 break
         return 0
 
@@ -258,7 +356,7 @@ cdef class AdjOut:
                 self.rib.control.compile(p.attrs_h)
             if not self._allowed(p.peer, p.attrs_h):
                 continue
-            base = self.rib.attrs.at(p.attrs_h).set_h if self.next_best else SET_ALL
+            base = self._base(p.attrs_h)
             if any_path:
                 set_h = self.rib.sets.minus(base, p.peer)
                 if set_h == SET_NONE:
@@ -282,7 +380,7 @@ cdef class AdjOut:
                 if self.max_paths:
                     self._count_paths(give)
                 set_h = self.rib.sets.intern(give)
-            self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer), set_h, path_h)
+            self._give(p, set_h, path_h)
         return 0
 
     cdef uint32_t _first_as(self, uint32_t path_h) noexcept nogil:
@@ -301,6 +399,7 @@ cdef class AdjOut:
             c.attrs = self.rib.attrs.at(c.path.attrs_h)
             c.peer = &self.rib.peers[c.path.peer]
             c.metric = self.metric(c.path.attrs_h)
+            c.local_pref = preference(c.attrs, c.peer)
         step = compare(&both[0], &both[1], &self.rib.options)
         return step >= DECIDED_OLDEST or -step >= DECIDED_OLDEST
 

@@ -7,8 +7,8 @@
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
-from rs._fastpath.paths cimport PEER_IBGP, options_t, path_t, peer_t
-from rs._fastpath.types cimport AS_HAS_ORIGINATOR, attrset_t
+from rs._fastpath.paths cimport ASKS_GSHUT, PEER_IBGP, options_t, path_t, peer_t
+from rs._fastpath.types cimport AS_HAS_ORIGINATOR, WK_GSHUT, attrset_t
 
 cdef enum:
     DECIDED_BEST = 0
@@ -31,6 +31,11 @@ cdef struct candidate_t:
     const peer_t *peer
     uint32_t metric         # IGP metric of the next hop
     uint32_t path_h
+    uint32_t local_pref     # of the attributes, or 0 (RFC 8326)
+
+cdef inline uint32_t preference(const attrset_t *s, const peer_t *peer) noexcept nogil:
+    """LOCAL_PREF for the decision: that of a path whose source shuts down is 0 (RFC 8326)."""
+    return 0 if s.well_known & WK_GSHUT and peer.asked & ASKS_GSHUT else s.local_pref
 
 cdef inline int compare(const candidate_t *a, const candidate_t *b,
                         const options_t *o) noexcept nogil:
@@ -40,9 +45,9 @@ cdef inline int compare(const candidate_t *a, const candidate_t *b,
     cdef uint32_t x, y
     cdef int c, step
     # RFC 4271 9.1.1: degree of preference.
-    if a.attrs.local_pref != b.attrs.local_pref:
+    if a.local_pref != b.local_pref:
         step = DECIDED_LOCAL_PREF
-        return step if a.attrs.local_pref > b.attrs.local_pref else -step
+        return step if a.local_pref > b.local_pref else -step
     # 9.1.2.2 a)
     if a.attrs.path_len != b.attrs.path_len:
         step = DECIDED_AS_PATH_LENGTH

@@ -22,8 +22,9 @@ cdef class View:
     cdef int drain(self) except -1
     cdef int _change(self, uint32_t attrs_h, uint32_t set_h, uint32_t h, uint32_t path_id,
                      bint owned) except -1
-    cdef int _change_minus(self, uint32_t attrs_h, uint32_t set_h, uint32_t but_h, uint32_t h,
-                           uint32_t path_id) except -1
+    cdef int _change_scratch(self, uint32_t attrs_h, uint32_t h, uint32_t path_id) except -1
+    cdef int _change_path(self, uint32_t h, uint32_t path_id, const entry_t *new, uint32_t n_new,
+                          const entry_t *old, uint32_t n_old) except -1
     cdef int _apply_paths(self, uint32_t h, entry_t *old, uint32_t n) except -1
 
 cdef class Exporter:

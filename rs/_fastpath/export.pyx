@@ -98,11 +98,7 @@ cdef class View:
                 for j in range(n):
                     if old[j].attrs_h == e.attrs_h:
                         and_not(self.scratch, self.adj.rib.sets.bits(old[j].set_h), words)
-                any_bit = 0
-                for j in range(words):
-                    any_bit |= self.scratch[j]
-                if any_bit:
-                    self._change(e.attrs_h, self.adj.rib.sets.intern(self.scratch), h, 0, True)
+                self._change_scratch(e.attrs_h, h, 0)
             any_bit = 0
             for j in range(words):
                 any_bit |= gone[j]
@@ -111,46 +107,69 @@ cdef class View:
         return self.adj.store(h)
 
     cdef int _apply_paths(self, uint32_t h, entry_t *old, uint32_t n) except -1:
-        """Queue the difference of a prefix with ADD-PATH: path by path, by identifier."""
+        """Queue the difference of a prefix with ADD-PATH: path by path, by identifier.
+
+        A path has as many entries, one behind the other, as there are forms it goes out in.
+        """
         cdef const uint32_t *old_ids = self.adj.ids(old, n)
         cdef const uint32_t *ids = self.adj.fresh_ids
-        cdef entry_t *e
-        cdef uint32_t i, j
-        for j in range(n):
+        cdef const entry_t *fresh = self.adj.fresh
+        cdef uint32_t i, j, end, start, stop
+        j = 0
+        while j < n:
+            stop = run_of(old_ids, j, n)
             for i in range(self.adj.n_fresh):
                 if ids[i] == old_ids[j]:
                     break
             else:
-                self.adj.rib.sets.ref(old[j].set_h)
-                self._change(0, old[j].set_h, h, old_ids[j], True)
-        for i in range(self.adj.n_fresh):
-            e = &self.adj.fresh[i]
-            for j in range(n):
-                if old_ids[j] == ids[i]:
-                    break
+                # The whole path has gone.
+                for i in range(j, stop):
+                    self.adj.rib.sets.ref(old[i].set_h)
+                    self._change(0, old[i].set_h, h, old_ids[j], True)
+            j = stop
+        i = 0
+        while i < self.adj.n_fresh:
+            end = run_of(ids, i, self.adj.n_fresh)
+            start = 0
+            while start < n and old_ids[start] != ids[i]:
+                start += 1
+            if start == n:
+                for j in range(i, end):
+                    self._change(fresh[j].attrs_h, fresh[j].set_h, h, ids[i], False)
             else:
-                self._change(e.attrs_h, e.set_h, h, ids[i], False)
-                continue
-            if e.set_h == old[j].set_h:
-                if e.attrs_h != old[j].attrs_h:
-                    self._change(e.attrs_h, e.set_h, h, ids[i], False)
-                continue
-            if e.attrs_h == old[j].attrs_h:
-                self._change_minus(e.attrs_h, e.set_h, old[j].set_h, h, ids[i])
-            else:
-                self._change(e.attrs_h, e.set_h, h, ids[i], False)
-            self._change_minus(0, old[j].set_h, e.set_h, h, ids[i])
+                self._change_path(h, ids[i], fresh + i, end - i, old + start,
+                                  run_of(old_ids, start, n) - start)
+            i = end
         return 0
 
-    cdef int _change_minus(self, uint32_t attrs_h, uint32_t set_h, uint32_t but_h, uint32_t h,
-                           uint32_t path_id) except -1:
-        """Add a change for the members of one set that are not in another, if there are any."""
+    cdef int _change_path(self, uint32_t h, uint32_t path_id, const entry_t *new, uint32_t n_new,
+                          const entry_t *old, uint32_t n_old) except -1:
+        """Queue what has changed of one path: its new forms to those who have not got them, and
+        withdrawals to those who had some form of it and are due none."""
         cdef uint32_t words = self.adj.rib.sets.words
+        cdef uint32_t i, j
+        if n_new == 1 and n_old == 1 and new.set_h == old.set_h:
+            if new.attrs_h != old.attrs_h:
+                self._change(new.attrs_h, new.set_h, h, path_id, False)
+            return 0
+        for i in range(n_new):
+            memcpy(self.scratch, self.adj.rib.sets.bits(new[i].set_h), words * 8)
+            for j in range(n_old):
+                if old[j].attrs_h == new[i].attrs_h:
+                    and_not(self.scratch, self.adj.rib.sets.bits(old[j].set_h), words)
+            self._change_scratch(new[i].attrs_h, h, path_id)
+        for j in range(n_old):
+            memcpy(self.scratch, self.adj.rib.sets.bits(old[j].set_h), words * 8)
+            for i in range(n_new):
+                and_not(self.scratch, self.adj.rib.sets.bits(new[i].set_h), words)
+            self._change_scratch(0, h, path_id)
+        return 0
+
+    cdef int _change_scratch(self, uint32_t attrs_h, uint32_t h, uint32_t path_id) except -1:
+        """Add a change for the members in `scratch`, if there are any."""
         cdef uint32_t i
         cdef uint64_t any_bit = 0
-        memcpy(self.scratch, self.adj.rib.sets.bits(set_h), words * 8)
-        and_not(self.scratch, self.adj.rib.sets.bits(but_h), words)
-        for i in range(words):
+        for i in range(self.adj.rib.sets.words):
             any_bit |= self.scratch[i]
         if any_bit:
             self._change(attrs_h, self.adj.rib.sets.intern(self.scratch), h, path_id, True)
@@ -174,6 +193,14 @@ cdef class View:
             self.adj.rib.sets.unref(self.temps[i])
         self.n_temps = 0
         return 0
+
+
+cdef inline uint32_t run_of(const uint32_t *ids, uint32_t at, uint32_t n) noexcept nogil:
+    """The end of the run of equal identifiers that begins at `at`."""
+    cdef uint32_t end = at + 1
+    while end < n and ids[end] == ids[at]:
+        end += 1
+    return end
 
 
 @cython.final

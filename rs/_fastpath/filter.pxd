@@ -25,6 +25,8 @@ cdef enum:
     FILTER_COMMUNITIES = 80
     FILTER_MAX_PREFIX = 81      # beyond the limit of a peer whose further prefixes are blocked
 
+    FILTER_BLACKHOLE_LENGTH = 32    # no code of ARouteServer's
+
 # What import has found out about a path; kept in the upper bits of path_t.flags.
 cdef enum:
     STATE_RPKI = 0x03       # mask: 0 not checked, 1 valid, 2 not found, 3 invalid
@@ -60,6 +62,10 @@ cdef class Filter:
     cdef public PrefixSet white_prefixes
     cdef public RoaTable roas
     cdef public bint reject_invalid
+    cdef public bint graceful_shutdown      # paths that ask for it are the last choice (RFC 8326)
+    cdef readonly tuple black_holes         # by family: None, or (shortest, longest) accepted
+    cdef uint8_t hole_low[2]                # the same; high 0: black holes are nothing special
+    cdef uint8_t hole_high[2]
     cdef uint8_t low[2]                     # prefix lengths accepted, by family
     cdef uint8_t high[2]
     cdef readonly bint per_prefix           # some check looks at the prefix

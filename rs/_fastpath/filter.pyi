@@ -30,12 +30,17 @@ class Filter:
     white_prefixes: PrefixSet | None
     roas: RoaTable | None
     reject_invalid: bool
+    graceful_shutdown: bool
     per_prefix: bool
 
+    @property
+    def black_holes(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]: ...
     def __new__(cls) -> Self: ...
     def set_next_hops(self, addresses: Iterable[str] | None) -> None:
         """Accept only these next hops, in text; None accepts any."""
     def set_lengths(self, family: int, low: int, high: int) -> None:
         """Accept prefixes of `low` to `high` bits in a family."""
+    def set_black_holes(self, family: int, low: int, high: int) -> None:
+        """Serve requests to drop traffic to prefixes of `low` to `high` bits (at least 1)."""
     def finish(self) -> None:
         """Note whether prefixes have to be looked at; call after the last change."""

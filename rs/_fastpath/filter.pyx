@@ -6,7 +6,9 @@ here allocates. The order, which decides the reason that a route with two faults
 that ARouteServer's users know: next hop, AS_PATH length, AS numbers (bogon, transit-free, never via
 a route server), communities, IPv6 outside 2000::/3, black lists, bogons, IRR origin and prefix with
 their white lists, RPKI origin validation (RFC 6811), prefix length. Loop checks come before all
-these, and the check of the leftmost AS behind AS_PATH length: see Rib.check.
+these, and the check of the leftmost AS behind AS_PATH length: see Rib.check. A request to drop
+traffic (RFC 7999), where such are served, may be for any part of the neighbor's prefixes, and is
+judged by lengths of its own, not by the last two.
 """
 
 cimport cython
@@ -21,6 +23,7 @@ from rs._fastpath.types cimport (
     ATTR_EXT_COMMUNITIES,
     ATTR_LARGE_COMMUNITY,
     FAM_IPV6,
+    WK_BLACKHOLE,
     attrset_t,
     nexthop_t,
 )
@@ -38,6 +41,8 @@ cdef class Filter:
         self.low[0] = self.low[1] = 0
         self.high[0] = 32
         self.high[1] = 128
+
+        self.black_holes = (None, None)
 
     def __dealloc__(self):
         free(self.hops)
@@ -61,6 +66,14 @@ cdef class Filter:
         self.low[family] = low
         self.high[family] = high
 
+    def set_black_holes(self, uint32_t family, uint32_t low, uint32_t high):
+        """Serve requests to drop traffic to prefixes of `low` to `high` bits (at least 1)."""
+        self.hole_low[family] = low
+        self.hole_high[family] = high
+        holes = list(self.black_holes)
+        holes[family] = (low, high)
+        self.black_holes = tuple(holes)
+
     def finish(self):
         """Note whether prefixes have to be looked at; call after the last change."""
         self.per_prefix = (
@@ -68,6 +81,7 @@ cdef class Filter:
             or self.neighbor_black_list is not None or self.bogons is not None
             or self.irr_origins is not None or self.irr_prefixes is not None
             or self.roas is not None
+            or self.hole_high[0] or self.hole_high[1]
             or self.low[0] > 0 or self.low[1] > 0 or self.high[0] < 32 or self.high[1] < 128
         )
 
@@ -135,6 +149,8 @@ cdef class Filter:
         cdef uint32_t origin = attrs.at(attrs_h).origin_as
         cdef uint32_t rpki = 0
         cdef bint origin_ok, prefix_ok
+        cdef bint hole = (self.hole_high[family]
+                          and attrs.at(attrs_h).well_known & WK_BLACKHOLE)
         state[0] = 0
         if self.roas is not None:
             rpki = self.roas.state(family, addr, plen, origin)
@@ -154,7 +170,7 @@ cdef class Filter:
             state[0] |= STATE_IRR_CHECKED
             origin_ok = self.irr_origins is None or self.irr_origins.has(origin)
             prefix_ok = self.irr_prefixes is None or self.irr_prefixes.match(
-                family, addr, plen, self.allow_longer)
+                family, addr, plen, self.allow_longer or hole)
             if origin_ok:
                 state[0] |= STATE_IRR_ORIGIN
             if prefix_ok:
@@ -169,6 +185,10 @@ cdef class Filter:
             if self.enforce_prefix and not prefix_ok and not (
                     self.roas_as_route_objects and rpki == 1):
                 return FILTER_IRR_PREFIX
+        if hole:
+            if plen < self.hole_low[family] or plen > self.hole_high[family]:
+                return FILTER_BLACKHOLE_LENGTH
+            return 0
         if rpki == 2 and self.reject_invalid:
             return FILTER_RPKI_INVALID
         if plen < self.low[family] or plen > self.high[family]:

@@ -20,7 +20,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from rs._fastpath.arena cimport slab_at
 from rs._fastpath.attrs cimport AttrTable
-from rs._fastpath.decide cimport order
+from rs._fastpath.decide cimport order, preference
 from rs._fastpath.paths cimport PATH_NOT_USABLE, PATH_REJECTED, path_t
 from rs._fastpath.rib cimport Rib, Table
 from rs._fastpath.stamp cimport check_abi
@@ -109,6 +109,7 @@ cdef class Vantage:
                 c[n].peer = &rib.peers[p.peer]
                 c[n].metric = metric
                 c[n].path_h = p_h
+                c[n].local_pref = preference(c[n].attrs, c[n].peer)
                 if n and c[n].attrs.med != c[0].attrs.med:
                     med_differs = True
                 n += 1

@@ -27,6 +27,9 @@ cdef enum:
     ROLE_CUSTOMER = 4
     ROLE_PEER = 5
 
+    ASKS_GSHUT = 0x01           # RFC 8326: paths that ask for it get LOCAL_PREF 0
+    ASKS_ROAS = 0x02            # a valid ROA stands for a route object (filter.pxd)
+
     N_REASONS = 96
 
     REFRESH_UNDER_WAY = 1       # between BoRR and EoRR (RFC 7313): paths not heard again are stale
@@ -68,7 +71,7 @@ cdef struct peer_t:
     uint8_t refresh[2]          # by family: REFRESH_*
     uint8_t limit_accepted      # limit counts accepted paths, not all received
     uint8_t role                # ROLE_*, ours towards it
-    uint8_t _pad
+    uint8_t asked               # ASKS_GSHUT, ASKS_ROAS: what its filter is asked for
     uint32_t limit[2]           # paths beyond are kept rejected, by family; 0 = no limit
     uint32_t blocked[2]         # paths rejected for that reason
     uint32_t path_limit[2]      # paths of one prefix that are entered, by family

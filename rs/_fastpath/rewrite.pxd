@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from rs._fastpath.arena cimport slab_t
+from rs._fastpath.attrs cimport attr_t
 from rs._fastpath.paths cimport ROLE_RS_CLIENT, peer_t
 from rs._fastpath.rib cimport Rib
 from rs._fastpath.types cimport AS_HAS_OTC
@@ -13,13 +14,19 @@ cdef enum:
     PROG_IBGP = 2       # iBGP to a peer that is no client (RFC 4456 for routes of clients)
     PROG_RR = 3         # iBGP to a client of ours
 
-# One exported form of an attribute set, chained from attrset_t.derived_h. 20 B.
+# One exported form of an attribute set, chained from attrset_t.derived_h. 24 B.
 cdef struct derived_t:
     uint32_t next_h
-    uint32_t program        # Program.number, whether reflected, whether communities are scrubbed
-    uint32_t source         # what it depends on of the source: router id if reflected, or its OTC
+    uint32_t program        # Program.number, whether reflected, whether it has the source's OTC
+    uint32_t source         # what it depends on of the source: its router id, or its AS number
     uint32_t cluster        # cluster of the source where the form names it beside our own, else 0
+    uint32_t transform      # T_* of types.pxd
     uint32_t out_h          # owns a reference, unless it is the set itself
+
+# Octets of communities to add to one route, by kind: informational ones, and those of T_*.
+cdef struct additions_t:
+    uint8_t value[3][320]
+    uint32_t len[3]
 
 cdef inline uint32_t ingress_otc(const peer_t *source, uint32_t flags) noexcept nogil:
     """The ONLY_TO_CUSTOMER that routes of a source carry beyond what they came with, 0 for none.
@@ -38,10 +45,16 @@ cdef class Rewriter:
     cdef slab_t derived         # derived_t
     cdef uint8_t *buf           # scratch: one attribute block
 
-    cdef uint32_t derive(self, Program program, uint32_t attrs_h, uint32_t source) except 0
+    cdef uint32_t derive(self, Program program, uint32_t attrs_h, uint32_t source,
+                         uint32_t transform) except 0
     cdef bint _keeps(self, uint32_t attrs_h, uint32_t other_h, uint32_t depth) noexcept nogil
     cdef uint32_t _build(self, Program program, uint32_t attrs_h, bint reflected,
-                         uint32_t originator, uint32_t cluster, uint32_t otc) except 0
+                         uint32_t originator, uint32_t cluster, uint32_t otc,
+                         uint32_t source_asn, uint32_t transform) except 0
+    cdef void _add(self, uint32_t transform, uint32_t source_asn, uint32_t origin_asn,
+                   additions_t *out) noexcept nogil
+    cdef uint8_t *_communities(self, uint8_t *o, const attr_t *a, uint32_t kind, bint scrub,
+                               const additions_t *more) noexcept nogil
 
 cdef class Program:
     """What happens to attributes on the way to one kind of peer; equal content, equal program."""

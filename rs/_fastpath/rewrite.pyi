@@ -39,7 +39,7 @@ class Rewriter:
     """Derives exported forms and keeps each with its source set, until that set goes."""
 
     def __new__(cls, rib: Rib) -> Self: ...
-    def derived_form(self, program: Program, attrs_h: int, source: int) -> int:
+    def derived_form(self, program: Program, attrs_h: int, source: int, transform: int = 0) -> int:
         """Return the handle of the set sent instead of `attrs_h` of peer slot `source`."""
     def stats(self) -> dict[str, int]:
         """Return the number of exported forms that differ from, or were checked for, their set."""

@@ -3,8 +3,12 @@
 In: an attribute set, its source and a Program. Out: the handle of the set to send, which the source
 set keeps as long as it lives, so that a form is built once per set and not once per route.
 
-Route server (RFC 7947 2.2): nothing changes; our control communities are scrubbed, and what must
-not cross an AS border is not there. eBGP (RFC 4271 5.1): our AS is prepended, the next hop is ours,
+Route server (RFC 7947 2.2): nothing changes; communities that are ours are scrubbed, and what must
+not cross an AS border is not there. What a path's communities ask for on behalf of some members,
+and what we tell of it, is the transform (T_* in types.pxd): the source's AS number prepended,
+communities added, the next hop of black holes (RFC 7999).
+
+eBGP (RFC 4271 5.1): our AS is prepended, the next hop is ours,
 MED and LOCAL_PREF stay inside. iBGP: LOCAL_PREF is there. Reflection (RFC 4456 8): ORIGINATOR_ID
 and CLUSTER_LIST, everything else untouched. Roles (RFC 9234 5): ONLY_TO_CUSTOMER is added, once per
 set, where a route goes down or sideways, or came from above or sideways without it.
@@ -16,11 +20,11 @@ front of it that of the client it goes to where this is another one.
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy, memmove
 
 from rs._fastpath.arena cimport slab_alloc, slab_at, slab_free_all, slab_init, slab_release
 from rs._fastpath.attrs cimport attr_next, attr_t
-from rs._fastpath.control cimport Control
+from rs._fastpath.commrules cimport KIND_EXTENDED, KIND_LARGE, KIND_STANDARD, N_KINDS
 from rs._fastpath.paths cimport (
     PEER_IBGP,
     PEER_RR_CLIENT,
@@ -47,6 +51,7 @@ from rs._fastpath.types cimport (
     ATTR_AS_PATH,
     ATTR_CLUSTER_LIST,
     ATTR_COMMUNITIES,
+    ATTR_EXT_COMMUNITIES,
     ATTR_LARGE_COMMUNITY,
     ATTR_LOCAL_PREF,
     ATTR_MED,
@@ -55,6 +60,15 @@ from rs._fastpath.types cimport (
     ATTR_OTC,
     SEG_CONFED_SEQUENCE,
     SEG_SEQUENCE,
+    T_BLACKHOLE,
+    T_GSHUT,
+    T_HOP_IPV4,
+    T_HOP_IPV6,
+    T_INFORM,
+    T_NO_ADVERTISE,
+    T_NO_EXPORT,
+    T_PREF_0,
+    T_PREPEND,
     attrset_t,
     nexthop_t,
 )
@@ -65,8 +79,16 @@ import ipaddress
 check_abi(__name__)
 
 cdef enum:
-    BUF_LEN = 65536 + 512
+    BUF_LEN = 65536 + 2048
     KEPT_DEPTH = 8
+
+cdef uint8_t COMMUNITY_TYPE[3]
+COMMUNITY_TYPE[:] = [ATTR_COMMUNITIES, ATTR_EXT_COMMUNITIES, ATTR_LARGE_COMMUNITY]
+cdef uint32_t ADDED[4][2]
+ADDED[0][:] = [T_NO_EXPORT, 0xFFFFFF01]
+ADDED[1][:] = [T_NO_ADVERTISE, 0xFFFFFF02]
+ADDED[2][:] = [T_BLACKHOLE, 0xFFFF029A]
+ADDED[3][:] = [T_GSHUT, 0xFFFF0000]
 
 
 @cython.final
@@ -90,13 +112,22 @@ cdef class Program:
 cdef void on_release(void *ctx, uint32_t h) noexcept with gil:
     """An attribute set goes: so do its member set and its exported forms."""
     cdef Rewriter self = <Rewriter>ctx
-    cdef uint32_t d_h = self.rib.attrs.at(h).derived_h
-    cdef uint32_t next_h, out_h
-    cdef derived_t *d
     if self.rib.control is None or self.rib.attrs is None or self.rib.memo is None:
         return      # the collector is taking the RIB apart
     self.rib.control.forget(h)
     self.rib.memo.forget(h, self.rib.attrs.at(h).raw_h)
+    release_forms(self, h)
+
+
+cdef void drop_forms_of(void *ctx, uint32_t h) noexcept with gil:
+    """Forms of a set are not what they would be now."""
+    release_forms(<Rewriter>ctx, h)
+
+
+cdef int release_forms(Rewriter self, uint32_t h) except -1:
+    cdef uint32_t d_h = self.rib.attrs.at(h).derived_h
+    cdef uint32_t next_h, out_h
+    cdef derived_t *d
     self.rib.attrs.at(h).derived_h = 0
     while d_h:
         d = <derived_t *>slab_at(&self.derived, d_h)
@@ -106,6 +137,7 @@ cdef void on_release(void *ctx, uint32_t h) noexcept with gil:
         if out_h != h:
             self.rib.attrs.unref(out_h)
         d_h = next_h
+    return 0
 
 
 @cython.final
@@ -120,6 +152,7 @@ cdef class Rewriter:
         rib.attrs.on_release = on_release
         rib.attrs.release_ctx = <void *>self
         rib.memo.told = True
+        rib.drop_forms = drop_forms_of
 
     def __dealloc__(self):
         # The table may outlive us; it must not call back.
@@ -127,10 +160,12 @@ cdef class Rewriter:
             self.rib.attrs.on_release = NULL
             if self.rib.memo is not None:
                 self.rib.memo.told = False
+            self.rib.drop_forms = NULL
         slab_free_all(&self.derived)
         free(self.buf)
 
-    cdef uint32_t derive(self, Program program, uint32_t attrs_h, uint32_t source) except 0:
+    cdef uint32_t derive(self, Program program, uint32_t attrs_h, uint32_t source,
+                         uint32_t transform) except 0:
         """Return the set to send instead of `attrs_h`; borrowed: it lives as long as that set.
 
         Where that set is a form of this one in turn (with and without LOCAL_PREF, say), only one of
@@ -147,26 +182,30 @@ cdef class Rewriter:
         cdef bint reflected = program.kind >= PROG_IBGP and peer.kind >= PEER_IBGP
         otc = ingress_otc(peer, s.flags)
         cdef uint32_t from_source = otc
+        cdef bint marked = otc != 0
         if otc == 0 and program.marks and not s.flags & AS_HAS_OTC:
             otc = program.local_asn
-        if program.kind == PROG_RS and not otc and s.raw_h == 0 and not s.flags & (
+        if program.kind == PROG_RS and (transform | otc | s.raw_h) == 0 and not s.flags & (
                 AS_CONTROL | AS_HAS_LOCAL_PREF | AS_HAS_ORIGINATOR | AS_HAS_CLUSTER_LIST
                 | AS_HAS_AIGP):
             return attrs_h
         if reflected and not s.flags & AS_HAS_ORIGINATOR:
             originator = from_source = peer.router_id
+        elif transform & T_PREPEND or (
+                transform & T_INFORM and self.rib.control.rules.inform_source):
+            from_source = peer.asn
         if reflected and peer.kind == PEER_RR_CLIENT and peer.cluster_id != program.cluster_id:
             cluster = peer.cluster_id
-        key = program.number << 2 | reflected
-        if self.rib.control.communities:
-            key |= 2
+        key = (program.number << 1 | marked) << 1 | reflected
         d_h = s.derived_h
         while d_h:
             d = <derived_t *>slab_at(&self.derived, d_h)
-            if d.program == key and d.source == from_source and d.cluster == cluster:
+            if (d.program == key and d.source == from_source and d.cluster == cluster
+                    and d.transform == transform):
                 return d.out_h
             d_h = d.next_h
-        out_h = self._build(program, attrs_h, reflected, originator, cluster, otc)
+        out_h = self._build(program, attrs_h, reflected, originator, cluster, otc, peer.asn,
+                            transform)
         if out_h == attrs_h:
             self.rib.attrs.unref(out_h)     # a set must not own itself
         elif self._keeps(out_h, attrs_h, 0):
@@ -179,6 +218,7 @@ cdef class Rewriter:
         d.program = key
         d.source = from_source
         d.cluster = cluster
+        d.transform = transform
         d.out_h = out_h
         s.derived_h = d_h
         return out_h
@@ -199,7 +239,8 @@ cdef class Rewriter:
         return False
 
     cdef uint32_t _build(self, Program program, uint32_t attrs_h, bint reflected,
-                         uint32_t originator, uint32_t cluster, uint32_t otc) except 0:
+                         uint32_t originator, uint32_t cluster, uint32_t otc,
+                         uint32_t source_asn, uint32_t transform) except 0:
         cdef attrset_t *s = self.rib.attrs.at(attrs_h)
         cdef const uint8_t *p = self.rib.attrs.wire(attrs_h)
         cdef const uint8_t *end = p + s.wire_len
@@ -208,16 +249,19 @@ cdef class Rewriter:
         cdef attr_t a
         cdef bint external = program.kind <= PROG_EBGP
         cdef bint classic = (s.flags & AS_HAS_NEXT_HOP) != 0
-        cdef bint want_pref = not external and not s.flags & AS_HAS_LOCAL_PREF
+        cdef bint want_pref = not external and (
+            not s.flags & AS_HAS_LOCAL_PREF or transform & T_PREF_0)
         cdef bint want_cluster = reflected
         cdef bint known
         cdef bint want_originator = reflected and not s.flags & AS_HAS_ORIGINATOR
         cdef uint32_t passed[2]
-        cdef uint32_t n_passed = 0, i
+        cdef uint32_t n_passed = 0
+        cdef bint scrub = program.kind == PROG_RS and (s.flags & AS_CONTROL) != 0
         cdef bint self_hop = program.next_hop_len and not reflected
         cdef nexthop_t *hop = self.rib.attrs.hop(attrs_h)
         cdef uint8_t nh[32]
-        cdef uint32_t nh_len = hop.len
+        cdef uint32_t nh_len = hop.len, kind = N_KINDS, i
+        cdef additions_t more
         memcpy(nh, hop.addr, 32)
         if cluster == 0 or program.kind == PROG_RR:
             passed[0] = program.cluster_id
@@ -228,17 +272,30 @@ cdef class Rewriter:
         if self_hop:
             nh_len = program.next_hop_len
             memcpy(nh, program.next_hop, nh_len)
-        while p < end or want_pref or want_originator or want_cluster or otc:
+        elif transform & (T_HOP_IPV4 | T_HOP_IPV6):
+            self_hop = True
+            nh_len = 4 if transform & T_HOP_IPV4 else 16
+            memcpy(nh, self.rib.control.hole_hop[0 if nh_len == 4 else 1], nh_len)
+        self._add(transform, source_asn, s.origin_as, &more)
+        for i in range(N_KINDS):
+            if more.len[i]:
+                kind = i
+                break
+        while True:
             head = p
+            a.type = 255
             if p < end:
                 p += attr_next(p, &a)
-            else:
-                a.type = 255
-            if want_pref and a.type > ATTR_LOCAL_PREF:
+            if want_pref and a.type >= ATTR_LOCAL_PREF:
                 o = put(o, AFLAG_TRANSITIVE, ATTR_LOCAL_PREF, 4)
-                store32(o, 100)
+                store32(o, 0 if transform & T_PREF_0 else 100)
                 o += 4
                 want_pref = False
+                if a.type == ATTR_LOCAL_PREF:
+                    continue
+            if kind == KIND_STANDARD and a.type > ATTR_COMMUNITIES:
+                o = self._communities(o, NULL, kind, False, &more)
+                kind += 1
             if want_originator and a.type > ATTR_ORIGINATOR_ID:
                 o = put(o, AFLAG_OPTIONAL, ATTR_ORIGINATOR_ID, 4)
                 store32(o, originator)
@@ -256,21 +313,30 @@ cdef class Rewriter:
                     memcpy(o, a.value, a.len)
                     o += a.len
                     continue
+            # Kinds of communities that the set has none of, in their places.
+            while kind < N_KINDS and a.type > COMMUNITY_TYPE[kind]:
+                if more.len[kind]:
+                    o = self._communities(o, NULL, kind, False, &more)
+                kind += 1
             if otc and a.type > ATTR_OTC:
                 o = put(o, AFLAG_OPTIONAL | AFLAG_TRANSITIVE, ATTR_OTC, 4)
                 store32(o, otc)
                 o += 4
                 otc = 0
             if head >= end:
-                continue
+                break
             if external and (a.type == ATTR_LOCAL_PREF or a.type == ATTR_ORIGINATOR_ID
                              or a.type == ATTR_CLUSTER_LIST or a.type == ATTR_AIGP):
                 continue
             if program.kind == PROG_EBGP and a.type == ATTR_MED:
                 continue
-            if program.kind == PROG_EBGP and a.type == ATTR_AS_PATH:
-                o = prepend(o, &a, program.local_asn)
-                continue
+            if a.type == ATTR_AS_PATH:
+                if program.kind == PROG_EBGP:
+                    o = prepend(o, &a, program.local_asn, 1)
+                    continue
+                if transform & T_PREPEND:
+                    o = prepend(o, &a, source_asn, transform & T_PREPEND)
+                    continue
             if a.type == ATTR_NEXT_HOP and self_hop:
                 if nh_len == 4:
                     o = put(o, AFLAG_TRANSITIVE, ATTR_NEXT_HOP, 4)
@@ -279,18 +345,74 @@ cdef class Rewriter:
                 else:
                     classic = False
                 continue
-            if program.kind == PROG_RS and s.flags & AS_CONTROL and (
-                    a.type == ATTR_COMMUNITIES or a.type == ATTR_LARGE_COMMUNITY):
-                o = scrub(o, &a, self.rib.control)
-                continue
+            if a.type == ATTR_COMMUNITIES or a.type == ATTR_EXT_COMMUNITIES or (
+                    a.type == ATTR_LARGE_COMMUNITY):
+                i = (KIND_STANDARD if a.type == ATTR_COMMUNITIES
+                     else KIND_EXTENDED if a.type == ATTR_EXT_COMMUNITIES else KIND_LARGE)
+                if scrub or more.len[i]:
+                    o = self._communities(o, &a, i, scrub, &more)
+                    if kind == i:
+                        kind += 1
+                    continue
             memcpy(o, head, p - head)
             o += p - head
         return self.rib.attrs.intern(self.buf, <uint32_t>(o - self.buf), nh, nh_len, classic)
 
-    def derived_form(self, Program program, uint32_t attrs_h, uint32_t source):
+    cdef void _add(self, uint32_t transform, uint32_t source_asn, uint32_t origin_asn,
+                   additions_t *out) noexcept nogil:
+        """Write down the communities that a transform adds."""
+        cdef uint32_t i
+        cdef uint32_t n = 0
+        out.len[0] = out.len[1] = out.len[2] = 0
+        if transform & T_INFORM:
+            for i in range(N_KINDS):
+                out.len[i] = self.rib.control.rules.additions(transform, i, source_asn, origin_asn,
+                                                              out.value[i])
+        n = out.len[KIND_STANDARD]
+        for i in range(4):
+            if transform & ADDED[i][0]:
+                store32(out.value[KIND_STANDARD] + n, ADDED[i][1])
+                n += 4
+        out.len[KIND_STANDARD] = n
+
+    cdef uint8_t *_communities(self, uint8_t *o, const attr_t *a, uint32_t kind, bint scrub,
+                               const additions_t *more) noexcept nogil:
+        """A community attribute, without the values that are ours (`scrub`) and with others behind
+        that it has not got; nothing if none is left. `a` is NULL where there was none."""
+        cdef uint32_t size = 4 * (kind + 1)
+        cdef uint32_t n_kept = 0, n, i, j
+        cdef uint32_t flags = AFLAG_OPTIONAL | AFLAG_TRANSITIVE
+        # The value is written behind the longest header there is, and moved if it is not needed.
+        cdef uint8_t *value = o + 4
+        if a != NULL:
+            flags = a.flags & <uint8_t>~AFLAG_EXT_LEN
+            i = 0
+            while i < a.len:
+                if not scrub or self.rib.control.rules.find(kind, a.value + i) == NULL:
+                    memcpy(value + n_kept, a.value + i, size)
+                    n_kept += size
+                i += size
+        n = n_kept
+        i = 0
+        while i < more.len[kind]:
+            j = 0
+            while j < n and memcmp(value + j, &more.value[kind][i], size) != 0:
+                j += size
+            if j >= n:
+                memcpy(value + n, &more.value[kind][i], size)
+                n += size
+            i += size
+        if n == 0:
+            return o
+        if n <= 255:
+            memmove(o + 3, value, n)
+        return put(o, flags, COMMUNITY_TYPE[kind], n) + n
+
+    def derived_form(self, Program program, uint32_t attrs_h, uint32_t source,
+                     uint32_t transform=0):
         """Return the handle of the set sent instead of `attrs_h` of peer slot `source`."""
         self.rib.control.compile(attrs_h)
-        return self.derive(program, attrs_h, source)
+        return self.derive(program, attrs_h, source, transform)
 
     def stats(self):
         """Return the number of exported forms that differ from, or were checked for, their set."""
@@ -309,7 +431,7 @@ cdef inline uint8_t *put(uint8_t *o, uint32_t flags, uint32_t type_, uint32_t n)
     return o + 3
 
 
-cdef uint8_t *prepend(uint8_t *o, const attr_t *a, uint32_t asn) noexcept nogil:
+cdef uint8_t *prepend(uint8_t *o, const attr_t *a, uint32_t asn, uint32_t times) noexcept nogil:
     """AS_PATH with `asn` in front and without confederation segments, wherever they stand.
 
     RFC 4271 5.1.2, RFC 5065 4.
@@ -317,7 +439,7 @@ cdef uint8_t *prepend(uint8_t *o, const attr_t *a, uint32_t asn) noexcept nogil:
     cdef const uint8_t *v = a.value
     cdef const uint8_t *end = a.value + a.len
     cdef const uint8_t *first = NULL
-    cdef uint32_t size
+    cdef uint32_t size, _i
     cdef uint32_t rest = 0
     cdef bint join
     while v < end:
@@ -327,12 +449,14 @@ cdef uint8_t *prepend(uint8_t *o, const attr_t *a, uint32_t asn) noexcept nogil:
             if first == NULL:
                 first = v
         v += size
-    join = first != NULL and first[0] == SEG_SEQUENCE and first[1] < 255
-    o = put(o, AFLAG_TRANSITIVE, ATTR_AS_PATH, rest + (4 if join else 6))
+    join = first != NULL and first[0] == SEG_SEQUENCE and first[1] + times <= 255
+    o = put(o, AFLAG_TRANSITIVE, ATTR_AS_PATH, rest + 4 * times + (0 if join else 2))
     o[0] = SEG_SEQUENCE
-    o[1] = first[1] + 1 if join else 1
-    store32(o + 2, asn)
-    o += 6
+    o[1] = <uint8_t>(first[1] + times if join else times)
+    o += 2
+    for _i in range(times):
+        store32(o, asn)
+        o += 4
     v = a.value
     while v < end:
         size = 2 + 4 * <uint32_t>v[1]
@@ -345,25 +469,3 @@ cdef uint8_t *prepend(uint8_t *o, const attr_t *a, uint32_t asn) noexcept nogil:
                 o += size
         v += size
     return o
-
-
-cdef uint8_t *scrub(uint8_t *o, const attr_t *a, Control control) noexcept nogil:
-    """A community attribute without the values that were meant for us; nothing if none is left."""
-    cdef uint32_t size = 4 if a.type == ATTR_COMMUNITIES else 12
-    cdef uint32_t i, n = 0
-    cdef uint8_t *value
-    i = 0
-    while i < a.len:
-        if not control.is_control(a.type, a.value + i):
-            n += size
-        i += size
-    if n == 0:
-        return o
-    value = put(o, a.flags & <uint8_t>~AFLAG_EXT_LEN, a.type, n)
-    i = 0
-    while i < a.len:
-        if not control.is_control(a.type, a.value + i):
-            memcpy(value, a.value + i, size)
-            value += size
-        i += size
-    return value

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from rs._fastpath.arena cimport slab_at, slab_t
-from rs._fastpath.attrs cimport AttrTable
+from rs._fastpath.attrs cimport AttrTable, release_fn
 from rs._fastpath.control cimport Control
 from rs._fastpath.filter cimport Filter
 from rs._fastpath.memo cimport Memo
@@ -69,6 +69,7 @@ cdef class Rib:
     cdef readonly AttrTable attrs
     cdef readonly MemberSets sets
     cdef readonly Control control
+    cdef release_fn drop_forms          # of rewrite.pyx, with attrs.release_ctx: forms of a set
     cdef readonly list tables           # Table by family
     cdef peer_t *peers                  # by slot
     cdef readonly uint32_t n_slots      # slots allocated; peers[n_slots - 1] is the last

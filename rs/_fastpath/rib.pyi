@@ -138,8 +138,6 @@ class Rib:
         """Change what import checks of a peer; the caller has its paths checked again."""
     def set_role(self, slot: int, role: int) -> None:
         """Say what we are to a peer (RFC 9234), ROLE_*: before its session."""
-    def set_filter(self, slot: int, f: Filter | None) -> None:
-        """Use a filter for a peer's paths from now on; the caller has them checked again."""
     def set_cluster(self, slot: int, cluster_id: int) -> None:
         """Put a reflector's client into a cluster (RFC 4456 7), before it has any paths."""
     def set_path_limit(self, slot: int, family: int, limit: int) -> None:
@@ -151,6 +149,12 @@ class Rib:
         """Use an import policy for a peer's paths from now on; None for none. As set_filter."""
     def policy(self, slot: int) -> Terms | None:
         """Return the import policy of a slot, or None."""
+    def set_filter(self, slot: int, f: Filter | None) -> bool:
+        """Use a filter for a peer's paths from now on; None for none.
+
+        What is there the caller has checked again (Table.recheck_step). Returns whether accepted
+        paths rank or are told of differently, so that all must be evaluated again.
+        """
     def set_limit(self, slot: int, family: int, limit: int, accepted: bool = False) -> None:
         """Keep a peer's further paths rejected once it has `limit`, 0 for any number.
 
@@ -197,8 +201,9 @@ class Rib:
         """Return {RejectReason: paths} of a peer, over both families."""
     def check_attrs(self, slot: int, attrs_h: int) -> int:
         """Return the RejectReason that import would give a path of this peer, 0 for none."""
-    def recompile(self, pos: int, n: int) -> tuple[int, bool]:
+    def recompile(self, pos: int, n: int, forms: bool = False) -> tuple[int, bool]:
         """Compile `n` attribute sets anew from handle `pos`, because the peers have changed.
 
-        Returns (where to go on or 0, whether any member set changed).
+        With `forms` what communities mean has changed too: exported forms made so far are given up.
+        Returns (where to go on or 0, whether any set says something else about members).
         """

@@ -23,7 +23,7 @@ from libc.string cimport memcpy, memmove, memset
 from rs._fastpath.arena cimport slab_alloc, slab_free_all, slab_init, slab_release
 from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
 from rs._fastpath.control cimport Control
-from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare, order
+from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare, order, preference
 from rs._fastpath.filter cimport (
     FILTER_AS_PATH_LENGTH,
     FILTER_MAX_PREFIX,
@@ -32,6 +32,8 @@ from rs._fastpath.filter cimport (
 )
 from rs._fastpath.memo cimport Memo
 from rs._fastpath.paths cimport (
+    ASKS_GSHUT,
+    ASKS_ROAS,
     DEST_DIRTY,
     DEST_UNRANKED,
     DEST_USABLE,
@@ -68,6 +70,7 @@ from rs._fastpath.types cimport (
     AS_OWN_CLUSTER,
     AS_OWN_ORIGINATOR,
     ATTR_OTC,
+    T_INFORM,
     attrset_t,
 )
 from rs._fastpath.wire cimport load32, prefix_load
@@ -456,8 +459,10 @@ cdef class Table:
         return 1
 
     cdef int _note_state(self, uint32_t h, path_t *p) except -1 nogil:
-        """What the filter found out about a path has changed, which may decide who gets it."""
-        if self.rib.state_matters and not p.flags & PATH_REJECTED:
+        """What the filter found out about a path has changed, which may decide who gets it and what
+        they are told."""
+        if ((self.rib.state_matters or self.rib.control.always & T_INFORM)
+                and not p.flags & PATH_REJECTED):
             self.mark(h)
         return 0
 
@@ -516,6 +521,7 @@ cdef class Table:
                 c[n].peer = &self.rib.peers[p.peer]
                 c[n].metric = metric
                 c[n].path_h = p_h
+                c[n].local_pref = preference(c[n].attrs, c[n].peer)
                 if n and c[n].attrs.med != c[0].attrs.med:
                     med_differs = True
                 n += 1
@@ -972,10 +978,20 @@ cdef class Rib:
 
     def set_filter(self, uint32_t slot, Filter f):
         """Use a filter for a peer's paths from now on; None for none. What is there the caller has
-        checked again (Table.recheck_step)."""
+        checked again (Table.recheck_step). Returns whether accepted paths rank or are told of
+        differently, so that all must be evaluated again."""
+        cdef peer_t *peer = &self.peers[slot]
+        cdef uint32_t asked = 0, differs
+        if f is not None:
+            asked = ((ASKS_GSHUT if f.graceful_shutdown else 0)
+                     | (ASKS_ROAS if f.roas_as_route_objects else 0))
+        differs = asked ^ peer.asked
+        peer.asked = <uint8_t>asked
         while len(self.filters) <= slot:
             self.filters.append(None)
         self.filters[slot] = f
+        return bool(differs & ASKS_GSHUT
+                    or (differs & ASKS_ROAS and self.control.always & T_INFORM))
 
     def set_policy(self, uint32_t slot, Terms terms):
         """Use an import policy for a peer's paths from now on; None for none. As set_filter."""
@@ -1033,24 +1049,23 @@ cdef class Rib:
         """Return the RejectReason that import would give a path of this peer, 0 for none."""
         return self.check(slot, attrs_h)
 
-    def recompile(self, uint32_t pos, uint32_t n):
+    def recompile(self, uint32_t pos, uint32_t n, bint forms=False):
         """Compile `n` attribute sets anew from handle `pos`, because the peers have changed.
 
-        Returns (where to go on or 0, whether any member set changed).
+        With `forms` what communities mean has changed too: exported forms made so far are given up.
+        Returns (where to go on or 0, whether any set says something else about members).
         """
-        cdef uint32_t h = pos, old, end
+        cdef uint32_t h = pos, end
         cdef bint changed = False
         cdef attrset_t *s
         end = self.attrs.sets.top if n >= self.attrs.sets.top - pos else pos + n
         while h < end:
             s = self.attrs.at(h)
             if s.refs and s.flags & AS_COMPILED:
-                old = s.set_h
-                self.sets.ref(old)
-                self.control.forget(h)
-                self.control.compile(h)
-                if self.attrs.at(h).set_h != old:
-                    changed = True
-                self.sets.unref(old)
+                self.attrs.ref(h)       # its own forms may be the last to refer to it
+                changed = self.control.renew(h) or changed
+                if forms and self.attrs.at(h).derived_h and self.drop_forms != NULL:
+                    self.drop_forms(self.attrs.release_ctx, h)
+                self.attrs.unref(h)
             h += 1
         return (h if h < self.attrs.sets.top else 0, changed)

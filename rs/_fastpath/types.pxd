@@ -79,10 +79,29 @@ cdef enum:
     AS_OWN_ORIGINATOR = 0x4000      # compiled: ORIGINATOR_ID is our router id
     AS_BAD_NEXT_HOP = 0x8000        # compiled: next hop is ours, unspecified or no host
 
-# attrset_t.well_known: communities that a speaker who honors them acts on (RFC 1997).
+# attrset_t.well_known: communities that ask for something, compiled.
 cdef enum:
-    WK_NO_EXPORT = 0x01             # NO_EXPORT or NO_EXPORT_SUBCONFED
+    WK_NO_EXPORT = 0x01             # NO_EXPORT or NO_EXPORT_SUBCONFED (RFC 1997)
     WK_NO_ADVERTISE = 0x02
+    WK_BLACKHOLE = 0x04             # RFC 7999, or a community configured for the same
+    WK_GSHUT = 0x08                 # RFC 8326, likewise
+    WK_VARIANTS = 0x10              # some members get other attributes: Control.parts()
+
+# What is done to attributes on the way out beyond what a Program says: a word of bits, part of the
+# key of exported forms. Members with different transforms of one path get different forms.
+cdef enum transform_t:
+    T_PREPEND = 0x0003              # how often the source's AS number is put in front, 0 to 3
+    T_NO_EXPORT = 0x0004            # add the community
+    T_NO_ADVERTISE = 0x0008
+    T_BLACKHOLE = 0x0010
+    T_GSHUT = 0x0020
+    T_HOP_IPV4 = 0x0040             # NEXT_HOP becomes that of black holes
+    T_HOP_IPV6 = 0x0080
+    T_PREF_0 = 0x0100               # LOCAL_PREF 0 to internal peers (RFC 8326)
+    T_INFORM = 0x0200               # add informational communities by the state below
+    T_STATE = 0x7C00                # STATE_* of filter.pxd, shifted
+    T_STATE_SHIFT = 10
+    T_ROAS = 0x8000                 # the source's ROAs count as route objects
 
 # One interned attribute set. 60 B + wire bytes (8 B granules); real tables share one among 5 to 10
 # paths. The wire bytes are canonical: attributes in rising type order, each once, 4-octet AS
