@@ -10,11 +10,15 @@ What a client inherits goes into [defaults] and [filters]; its own entry has wha
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
+from rs import arcommunities
 from rs.arouteserver import OPTIONS
+from rs.arreport import Report
+from rs.config import Neighbor
 from rs.filterconfig import NO_FILTERS, Filters
 from rs.iana import Family
 from rs.irrfetch import Bundle, Fetch
@@ -22,57 +26,11 @@ from rs.tomlwrite import Line, Table, bare_or_quoted
 
 if TYPE_CHECKING:
     from rs.arextras import Extras
-    from rs.arouteserver import Given, PrefixEntry
+    from rs.arouteserver import PrefixEntry
     from rs.arsite import Client, Settings, Site
-    from rs.yamlfile import Place
 
 DESCRIPTION_LEN = 255
 """Octets of a description that the configuration takes."""
-NOT_YET = "not supported"
-
-
-@attrs.define
-class Miss:
-    """An option that is not honored, for one reason."""
-
-    option: str
-    why: str
-    places: list[Place] = attrs.field(factory=list)
-    """Where it was given; nowhere when it is a default."""
-    clients: int = 0
-
-
-@attrs.define
-class Report:
-    """What became of every option."""
-
-    honored: dict[str, tuple[str, list[Place]]] = attrs.field(factory=dict)
-    """Option -> the keys that honor it, and where it was given."""
-    missed: dict[tuple[str, str], Miss] = attrs.field(factory=dict)
-    notes: list[str] = attrs.field(factory=list)
-    _seen: set[tuple[str, Place]] = attrs.field(factory=set)
-
-    def honor(self, option: str, given: Given | None, becomes: str) -> None:
-        """Note that an option is honored by a key; without `given` it is a default."""
-        if given is None or (option, given.place) in self._seen:
-            return
-        self._seen.add((option, given.place))
-        self.honored.setdefault(option, (becomes, []))[1].append(given.place)
-
-    def miss(self, option: str, given: Given | None, why: str) -> None:
-        """Note that an option is not honored, and why; without `given` it is a default."""
-        if given is not None and (option, given.place) in self._seen:
-            return
-        found = self.missed.setdefault((option, why), Miss(option, why))
-        if given is not None:
-            self._seen.add((option, given.place))
-            found.places.append(given.place)
-
-    def rest(self, own: dict[str, Given]) -> None:
-        """Note everything given of which nothing was said so far."""
-        for option, given in own.items():
-            if (option, given.place) not in self._seen:
-                self.miss(option, given, "nothing here corresponds to it")
 
 
 class Value(NamedTuple):
@@ -126,8 +84,12 @@ _FILTER_DEFAULTS: dict[str, Any] = {
 _SESSION_DEFAULTS = {
     "ttl_security": False,
     "multihop": False,
+    "prepend_own_as": False,
     "add_path": "off",
     "honor_well_known": False,
+    "local_role": "none",
+    "strict_role": False,
+    "blackhole_receive": None,
 }
 """What is in force for a route server's clients where [defaults] says nothing."""
 
@@ -179,8 +141,13 @@ class Importer:
             self._member(client, shared_session, shared_filters) for client in self.site.clients
         ]
         main.append(self._rpki())
+        main += arcommunities.community_tables(self.general, self.report)
+        main.append(arcommunities.blackhole_table(self.general, self.report))
+        main += arcommunities.policy_tables(self.general, self.report)
         self._unsupported()
         sets = [table for bundle in self._bundles.values() for table in _set_tables(bundle)]
+        for given in self.site.as_sets.values():
+            self.report.honor("asns.as_sets", given, "nothing: no client needs it")
         self.report.rest(self.general.own)
         for client in self.site.clients:
             self.report.rest(client.settings.own)
@@ -198,6 +165,11 @@ class Importer:
     def _take(self, settings: Settings, option: str, becomes: str) -> tuple[Any, str]:
         """Return an option's value and a comment, noted as honored by a key."""
         given = settings.given(option)
+        table, _, key = becomes.partition(".")
+        model = {"filters": Filters, "neighbors": Neighbor}.get(table)
+        known = model is None or "," in key or key in attrs.fields_dict(model)
+        if not known and settings[option] != OPTIONS[option].default:
+            self.report.miss(option, given, "not supported")
         self.report.honor(option, given, becomes)
         if given is None:
             return OPTIONS[option].default, "ARouteServer's default"
@@ -230,13 +202,34 @@ class Importer:
             gtsm = False
         keys["ttl_security"] = Value(gtsm, comment)
         keys["multihop"] = Value(hops or False, of_hops)
+        keys["prepend_own_as"] = self._value(settings, "prepend_rs_as", "neighbors.prepend_own_as")
         several, comment = self._take(settings, "add_path", "neighbors.add_path")
         keys["add_path"] = Value("send" if several else "off", comment)
         rule, comment = self._take(
             settings, "rfc1997_wellknown_communities.policy", "neighbors.honor_well_known"
         )
         keys["honor_well_known"] = Value(rule == "rfc1997", comment)
-        return keys
+        section = "filtering.roles."
+        enabled, comment = self._take(settings, f"{section}enabled", "neighbors.local_role")
+        role = settings[f"{section}local_role"]
+        given = settings.given(f"{section}local_role")
+        if enabled and role != "rs":
+            why = f'{role}: a route server is "rs" to its clients, so these say no role'
+            self.report.miss(f"{section}local_role", given, why)
+            enabled = False
+        self.report.honor(f"{section}local_role", given, "neighbors.local_role")
+        keys["local_role"] = Value("rs" if enabled else "none", comment)
+        strict, comment = self._take(settings, f"{section}strict_mode", "neighbors.strict_role")
+        keys["strict_role"] = Value(strict and enabled, comment)
+        if self.extras.rtts is None and arcommunities.uses_rtt(self.general):
+            keys["rtt"] = Value("measured", "no --rtt was given")
+        receive, comment = self._take(
+            settings, "blackhole_filtering.announce_to_client", "neighbors.blackhole_receive"
+        )
+        # In [blackhole] for everybody.
+        shared = self.general["blackhole_filtering.announce_to_client"]
+        keys["blackhole_receive"] = Value(None if receive == shared else receive, comment)
+        return {key: one for key, one in keys.items() if key in attrs.fields_dict(Neighbor)}
 
     def _filters(self, settings: Settings, client: Client | None) -> Keys:
         """Return the import rules of the general options, or those in force for a client."""
@@ -267,11 +260,24 @@ class Importer:
         # Without reject_invalid they are kept and not announced either, as rejected ones are here.
         self._take(settings, "filtering.rpki_bgp_origin_validation.reject_invalid", "filters.rpki")
         keys["rpki"] = Value("reject" if validates else "off", comment)
+        option = "filtering.reject_policy.policy"
+        policy, comment = settings[option], ""
+        if policy == "reject":
+            policy, comment = self._take(settings, option, "filters.reject_policy")
+        keys["reject_policy"] = Value(policy.replace("_", "-"), comment)
+        option = "graceful_shutdown.enabled"
+        keys["graceful_shutdown"] = self._value(settings, option, "filters.graceful_shutdown")
         self._lists(settings, client, keys)
         self._limits(settings, client, keys)
         if client is not None:
             self._irr(client, keys)
-        return keys
+        if settings["filtering.transit_free.action"] == "warning":
+            keys["transit_free_asns"] = Value(False)
+        if keys["reject_policy"].value != "reject":
+            option = "filtering.reject_policy.policy"
+            self.report.miss(option, settings.given(option), "not supported")
+            keys["reject_policy"] = Value("reject")
+        return {key: one for key, one in keys.items() if key in _FILTER_DEFAULTS}
 
     def _next_hops(self, settings: Settings, client: Client | None, keys: Keys) -> None:
         rule, comment = self._take(settings, "filtering.next_hop.policy", "filters.next_hop")
@@ -320,6 +326,10 @@ class Importer:
         ):
             entries, comment = self._take(settings, option, f"filters.{key}")
             keys[key] = _entries(entries, comment)
+        entries, comment = self._take(
+            settings, "filtering.irrdb.white_list_route", "filters.irr_white_list_routes"
+        )
+        keys["irr_white_list_routes"] = _entries(entries, comment)
         asns, comment = self._take(
             settings, "filtering.irrdb.white_list_asn", "filters.irr_white_list_asns"
         )
@@ -327,10 +337,8 @@ class Importer:
 
     def _transit_free(self, settings: Settings, keys: Keys) -> None:
         option = "filtering.transit_free.action"
-        if settings[option] == "warning":
-            self.report.miss(option, settings.given(option), NOT_YET)
-        action, comment = self._take(settings, option, "filters.transit_free_asns")
-        action = None if action == "warning" else action
+        action, comment = self._take(settings, option, "filters.transit_free_action")
+        keys["transit_free_action"] = Value(action or "reject", comment)
         asns, _ = self._take(settings, "filtering.transit_free.asns", "filters.transit_free_asns")
         keys["transit_free_asns"] = Value((list(asns) or True) if action else False, comment)
 
@@ -414,6 +422,7 @@ class Importer:
         if not names and client.asn in self.site.as_sets:
             given = self.site.as_sets[client.asn]
             names = given.value
+            self.report.honor("asns.as_sets", given, "filters.irr_prefixes, filters.irr_origins")
         comment = given.place.short if given is not None else ""
         asks = "filtering.irrdb.peering_db"
         if settings[asks] and self.extras.networks is None:
@@ -500,10 +509,11 @@ class Importer:
             if "custom_options" in client.settings.own:
                 self.report.miss("custom_options", client.settings.given("custom_options"), why)
         self._miss_if("path_hiding", [False], "a member always gets the best path that it may have")
-        self._miss_if("prepend_rs_as", [True], NOT_YET)
-        self._miss_if("filtering.roles.enabled", [True], NOT_YET)
-        self._miss_if("filtering.reject_policy.policy", ["tag", "tag_and_reject"], NOT_YET)
-        self._miss_if("graceful_shutdown.enabled", [True], NOT_YET)
+        option = "graceful_shutdown.local_pref"
+        given = general.given(option)
+        if general[option]:
+            self.report.miss(option, given, "such paths count as having LOCAL_PREF 0")
+        self.report.honor(option, given, "filters.graceful_shutdown")
         for name in ("use_arin_bulk_whois_data", "use_registrobr_bulk_whois_data"):
             option = f"filtering.irrdb.{name}.enabled"
             self._miss_if(option, [True], "dumps of whois databases are not read")
@@ -529,11 +539,24 @@ class Importer:
             lines.append(Line("description", self._description(client)))
         if client.password is not None:
             lines.append(Line("password", client.password.value))
+            self.report.honor("password", client.password, "neighbors.password")
         wide, comment = self._take(client.settings, "rfc8950", "neighbors.extended_next_hop")
         families = client_families(client)
         lines.append(Line("families", [Family[f"{one.upper()}_UNICAST"].label for one in families]))
         if wide and client.is_ipv6:
             lines.append(Line("extended_next_hop", True, comment))
+        if client.mapped_asn is not None:
+            place = client.mapped_asn.place.short
+            self.report.honor("16bit_mapped_asn", client.mapped_asn, "neighbors.mapped_asn")
+            lines.append(Line("mapped_asn", client.mapped_asn.value, place))
+        if self.extras.rtts is not None and client.address in self.extras.rtts:
+            # Thresholds are whole numbers, so that this changes neither <= nor >.
+            lines.append(Line("rtt", math.ceil(self.extras.rtts[client.address]), "by --rtt"))
+        policies, given = arcommunities.attached(client.settings)
+        if given is not None:
+            becomes = "neighbors.import_policy, policies"
+            self.report.honor("attach_custom_communities", given, becomes)
+            lines.append(Line("import_policy", policies, given.place.short))
         own = self._session(client.settings)
         lines += _lines({k: v for k, v in own.items() if v.value != session[k].value})
         rules = self._filters(client.settings, client)

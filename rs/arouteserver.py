@@ -67,11 +67,12 @@ class PrefixEntry:
         """The entry as our configuration writes it."""
         plen = int(self.prefix.partition("/")[2])
         bits = 128 if ":" in self.prefix else 32
+        origin = f" AS{self.asn}" if self.asn is not None else ""
         if self.low == self.high == plen:
-            return self.prefix
+            return self.prefix + origin
         ge = f" ge {self.low}" if self.low != plen else ""
         le = f" le {self.high}" if self.high != bits or not ge else ""
-        return f"{self.prefix}{ge}{le}"
+        return f"{self.prefix}{ge}{le}{origin}"
 
 
 # --- kinds of values -----------------------------------------------------------------------------
@@ -335,6 +336,8 @@ INFORMATIONAL = (
         for state in ("not_performed", "valid", "unknown", "invalid")
     ),
 )
+IRR_TAGS = frozenset(name for name in INFORMATIONAL if not name.startswith("rpki_"))
+"""Those that tag_as_set turns on."""
 _RTT = ("rtt_lower_than", "rtt_higher_than")
 _TIMES = ("once", "twice", "thrice")
 CONTROL = (

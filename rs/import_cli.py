@@ -2,7 +2,8 @@
 
 In: paths. Out: rs.toml, members.toml and irr/ in a folder, and on standard output what became of
 each option. Exit code 0 when all of them are honored; 3 when the configuration was written and some
-are not; 2 for files with faults, each of them printed, and nothing written.
+are not; 2 for files with faults, each of them printed, and nothing written; 1 for anything else,
+also when what was written does not load.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING
 import click
 
 from rs.arextras import Extras, read_peeringdb, read_rtts
-from rs.arimport import Importer, Miss, Report, Result
+from rs.arimport import Importer, Result
+from rs.arreport import report_lines
 from rs.arsite import SiteReader
+from rs.configfile import load_config
 from rs.configvalues import BadValue, parse_endpoint
 from rs.errors import ConfigError, RsError
 from rs.irrfetch import EMPTY, FOLDER
@@ -29,8 +32,6 @@ if TYPE_CHECKING:
 EXIT_MISSED = 3
 MARK = "# Written by `rs import"
 """How a file begins that may be written again."""
-SHOWN = 3
-"""Places that are named before the rest is counted."""
 
 
 @click.group(name="import")
@@ -122,6 +123,10 @@ def arouteserver(
     if api is not None:
         result.main.insert(1, Table("[api]", [Line("socket", api)]))
     written = write(result, folder, names, force=force)
+    try:
+        load_config(folder / "rs.toml")
+    except ConfigError as error:
+        raise RsError(f"what was written does not load:\n{error}") from None
     for line in report_lines(result.report):
         click.echo(line)
     click.echo("")
@@ -195,30 +200,3 @@ def _write(result: Result, folder: Path, files: dict[str, str]) -> list[tuple[Pa
             what += f"; {len(missing)} are empty until then, which lets nothing through"
         done.append((folder / result.fetch.script, what))
     return done
-
-
-def report_lines(report: Report) -> list[str]:
-    """Return what became of every option, as text."""
-    lines = [f"Honored: {len(report.honored)} options"]
-    width = max(map(len, report.honored), default=0)
-    for option, (becomes, places) in sorted(report.honored.items()):
-        lines.append(f"  {option:<{width}}  {_places(places)} -> {becomes}")
-    lines += ["", f"Not honored: {len({miss.option for miss in report.missed.values()})} options"]
-    lines += [f"  {_missed(miss)}" for miss in sorted(report.missed.values(), key=_order)]
-    if report.notes:
-        lines += ["", "Notes:", *(f"  {note}" for note in dict.fromkeys(report.notes))]
-    return lines
-
-
-def _order(miss: Miss) -> tuple[str, str]:
-    return miss.option, miss.why
-
-
-def _missed(miss: Miss) -> str:
-    where = _places(miss.places) if miss.places else "ARouteServer's default"
-    return f"{miss.option} ({where}): {miss.why}"
-
-
-def _places(places: Sequence[Place]) -> str:
-    named = ", ".join(dict.fromkeys(place.short for place in places[:SHOWN]))
-    return named + (f" and {len(places) - SHOWN} more" if len(places) > SHOWN else "")

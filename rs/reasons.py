@@ -16,6 +16,9 @@ IrrState = Literal["valid", "invalid", "not-checked"]
 ARS_CODES = 64
 """A filter's RejectReason less its ARouteServer code."""
 EURO_IX = {
+    RejectReason.FIRST_AS: 7,
+    RejectReason.NEXT_HOP_INVALID: 8,
+    RejectReason.FILTER_BLACKHOLE_LENGTH: 1,
     RejectReason.FILTER_AS_PATH_LENGTH: 5,
     RejectReason.FILTER_BOGON_PREFIX: 3,
     RejectReason.FILTER_BLACK_LIST: 3,
@@ -97,8 +100,8 @@ def reject_words(number: int) -> str:
     except (ValueError, KeyError):
         return f"reason {number}"
     codes = []
-    if ARS_CODES < reason <= ARS_LAST:
-        codes.append(f"reject code {reason - ARS_CODES}")
+    if ARS_CODES < reason <= ARS_LAST or reason in REJECT_CODES:
+        codes.append(f"reject code {reject_code(reason)}")
     if reason in EURO_IX:
         codes.append(f"RS:1101:{EURO_IX[reason]}")
     return f"{words} ({', '.join(codes)})" if codes else words

@@ -87,17 +87,83 @@ def test_the_samples_have_every_option(imported):
 
 def test_every_option_is_honored_or_named_as_not(imported):
     assert imported.code == 3
-    assert imported.honored | imported.missed.keys() == OPTIONS.keys()
+    beside = {"asns.as_sets", "password", "16bit_mapped_asn"}
+    assert imported.honored | imported.missed.keys() == OPTIONS.keys() | beside
 
 
 NOT_HONORED = {
+    "communities.blackholing",  # std is announce_to_peer for AS 666
+    "communities.prefix_validated_via_arin_whois_db_dump",
+    "communities.prefix_validated_via_registrobr_whois_db_dump",
     "custom_options",
+    "filtering.roles.local_role",
+    "filtering.transit_free.action",
+    "filtering.reject_policy.policy",
+    "filtering.irrdb.white_list_route",
+    "prepend_rs_as",
     "filtering.irrdb.use_arin_bulk_whois_data.enabled",
     "filtering.irrdb.use_arin_bulk_whois_data.source",
     "rpki_roas.allowed_trust_anchors",
     "rpki_roas.ignore_cache_files_older_than",
 }
 """What no key of ours stands for."""
+
+
+def test_what_is_not_honored(imported):
+    assert imported.missed.keys() == NOT_HONORED
+
+
+def test_communities(imported):
+    config = imported.config()
+    communities = config.communities
+    assert communities.preset == "none"
+    assert communities.rtt_thresholds == (5, 10, 20, 50, 100)
+    names = {name.partition(".")[2] for name in OPTIONS if name.startswith("communities.")}
+    assert communities.own.keys() == names - {"reject_cause_map"}
+    assert {form: str(one) for form, one in communities.own["announce_to_peer"].forms()} == {
+        "std": "rs_as:peer_as", "ext": "rt:rs_as:peer_as", "lrg": "rs_as:1:peer_as",
+    }  # fmt: skip
+    assert str(communities.own["prepend_once_to_any"].std) == "65501:rs_as"
+    assert [form for form, _ in communities.own["blackholing"].forms()] == ["lrg"]
+    assert "overlaps announce_to_peer" in imported.missed["communities.blackholing"]
+    assert str(communities.own_causes[14].lrg) == "rs_as:1101:13"
+    neighbors = imported.neighbors()
+    assert (neighbors[NORTH4].mapped_asn, neighbors[OTHER].mapped_asn) == (None, 64512)
+    assert [neighbors[a].rtt for a in (NORTH4, OTHER, PDB)] == [5, None, 120]
+
+
+def test_black_holes_and_graceful_shutdown(imported):
+    holes, neighbors = imported.config().blackhole, imported.neighbors()
+    assert (holes.policy_ipv4, holes.policy_ipv6) == ("rewrite-next-hop", "propagate-unchanged")
+    assert (holes.next_hop_ipv4, holes.next_hop_ipv6) == ("192.0.2.66", None)
+    assert (holes.add_noexport, holes.receive) == (True, False)
+    assert (neighbors[NORTH4].blackhole_receive, neighbors[OTHER].blackhole_receive) == (None, True)
+    assert neighbors[NORTH4].filters.graceful_shutdown
+    assert not neighbors[OTHER].filters.graceful_shutdown
+
+
+def test_custom_communities_become_policies(imported):
+    config, neighbors = imported.config(), imported.neighbors()
+    assert config.policies.keys() == {"attach-colo_north", "attach-member_probono"}
+    assert neighbors[OTHER].import_policy == ("attach-colo_north", "attach-member_probono")
+    assert neighbors[NORTH4].import_policy == ()
+    (term,) = config.policies["attach-colo_north"].terms
+    assert len(term.add.communities) == 2
+    assert not term.match.prefixes
+
+
+def test_round_trip_times_are_measured_where_nobody_tells_them(tmp_path):
+    cfg = "  communities: { announce_to_peers_with_rtt_lower_than: { lrg: 'rs_as:6:dyn_val' } }\n"
+    assert Import(tmp_path, *write(tmp_path, cfg)).neighbors()[NORTH4].rtt == "measured"
+    assert Import(tmp_path, *write(tmp_path)).neighbors()[NORTH4].rtt is None
+
+
+def test_standard_communities_have_no_room_for_a_4_octet_route_server(tmp_path):
+    general, clients = write(tmp_path, "  communities: { blackholing: { std: 'rs_as:666' } }\n")
+    general.write_text(general.read_text().replace("64500", "4200000000"))
+    found = Import(tmp_path, general, clients)
+    assert "4200000000 does not fit in 16 bits" in found.output
+    assert found.config().communities.own == {}
 
 
 def test_what_is_honored_shows_in_the_loaded_configuration(imported):
@@ -115,6 +181,10 @@ def test_what_is_honored_shows_in_the_loaded_configuration(imported):
     assert (north.extended_next_hop, neighbors[NORTH6].extended_next_hop) == (False, True)
     assert [len(neighbors[a].families) for a in (NORTH4, NORTH6, OTHER)] == [1, 2, 1]
     assert north.honor_well_known
+    assert (north.local_role, north.strict_role) == ("rs", True)
+    assert (other.local_role, other.strict_role) == ("none", False)
+    assert neighbors[LAST].local_role == "none"
+    assert "provider" in imported.missed["filtering.roles.local_role"]
     assert (north.password, other.password) == (None, "sécret # 12")
     assert (imported.folder / "members.toml").stat().st_mode & 0o777 == 0o600
 

@@ -46,12 +46,12 @@ class Rule(NamedTuple):
 
 RULES = (
     Rule("AS loop", R.AS_LOOP, None),
-    Rule("next hop of nobody", R.NEXT_HOP_INVALID, None),
+    Rule("next hop of nobody", R.NEXT_HOP_INVALID, 5),
     Rule("AS_SET", R.AS_SET, None),
     Rule("leak", R.OTC_LEAK, None),
     Rule("next hop", R.FILTER_NEXT_HOP, 5),
     Rule("path length", R.FILTER_AS_PATH_LENGTH, 1),
-    Rule("first AS", R.FIRST_AS, None),
+    Rule("first AS", R.FIRST_AS, 6),
     Rule("bogon AS", R.FILTER_BOGON_ASN, 7),
     Rule("transit free", R.FILTER_TRANSIT_FREE, 8),
     Rule("never via", R.FILTER_NEVER_VIA_ROUTE_SERVER, 15),

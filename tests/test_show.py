@@ -262,7 +262,9 @@ class TestRoute:
         )
         (path,) = inner["paths"]
         assert (path["state"], path["reject_reason"]) == ("rejected", "first-as")
-        assert path["why"] == "AS_PATH does not begin with the neighbor's AS"
+        assert path["why"] == (
+            "AS_PATH does not begin with the neighbor's AS (reject code 6, RS:1101:7)"
+        )
         assert path["decided_by"] is None
         assert "members" not in path
         assert (outer["prefix"], outer["usable"]) == ("20.1.0.0/16", True)
