@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
 from rs.peer import PeerKind
-from tests.engines import Engine
+from tests.engines import Engine, Reader
 from tests.routers import RS_ASN, SEQ, V4
 
 PREFIX = "10.1.0.0/16"
@@ -150,6 +151,34 @@ def test_references(seed, limit, addpath):
     assert adj.stats()["prefixes"] == 0
     assert engine.attrs.stats()["sets"] == 0
     assert engine.exporter.rewriter.stats()["forms"] == 0
+
+
+def test_one_of_thousands_of_paths_changes():
+    """What has stayed is found without looking at all of it for each of all."""
+    engine = Engine()
+    engine.peers(1, 2, 3, 4, 5, 6)
+    reader = Reader(engine.join(6, addpath=True), addpath=True)
+    engine.flush()
+    reader.read()
+    for slot in range(1, 6):
+        for path_id in range(1000):
+            engine.announce(slot, PREFIX, path_id=path_id, med=slot * 1000 + path_id)
+    engine.flush()
+    reader.read()
+    assert len(reader.speaker.tables[V4]) == 5000
+    start = time.process_time()
+    for i in range(50):
+        engine.announce(3, PREFIX, path_id=i, med=i)
+        engine.flush()
+    assert time.process_time() - start < 1
+    told = len(reader.events)
+    reader.read()
+    assert len(reader.events) == told + 50
+    assert {a["med"] for a in reader.speaker.tables[V4].values()} >= set(range(50))
+    engine.withdraw(3, PREFIX, path_id=0)
+    engine.flush()
+    reader.read()
+    assert len(reader.speaker.tables[V4]) == 4999
 
 
 def test_no_more_paths_than_can_be_chosen():
