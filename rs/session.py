@@ -120,6 +120,7 @@ class Session:
         self._failures = 0
         self._wake: float | None = None
         self._shown = State.IDLE
+        self._told = ""  # the last error of an attempt that is in the log
 
     # --- what others may look at
 
@@ -678,6 +679,7 @@ class Session:
         families = ", ".join(family.label for family in agreed.families)
         who = f"AS{agreed.peer_asn} ({agreed.peer_router_id})"
         self._log("info", f"established with {who}: {families or 'no family in common'}")
+        self._told = ""
 
     def _went_down(self, event: Event, cause: Cause) -> None:
         self._counters.flaps += 1
@@ -695,6 +697,10 @@ class Session:
         counts = event not in {Event.MANUAL_STOP, Event.OPEN_COLLISION_DUMP} and not settled
         if counts and before is not State.CONNECT:
             self._count_failure(machine, before, now)
+        if counts and before is not State.ESTABLISHED and self._told != self.last_error:
+            self._told = self.last_error  # once, however often it is tried again
+            level = "warning" if before > State.ACTIVE else "info"
+            self._log(level, f"no session: {self._told}")
         if machine is self._second:
             self._second = None
             return

@@ -52,6 +52,20 @@ def told(commands) -> tuple[int, int, bytes] | None:
     return None if found is None else (found.code, found.subcode, found.data)
 
 
+def logged(side) -> list[Log]:
+    return [log for log in side.logs if log.level != "debug"]
+
+
+def test_a_peer_with_a_wrong_as_number_is_in_the_log_once():
+    n = pair({"peer_asn": 64599})
+    n.start()
+    n.run(300)
+    assert not n.a.ups
+    text = "no session: sent NOTIFICATION OPEN Message Error/Bad Peer AS (2/2): "
+    assert logged(n.a) == [Log("warning", text + "AS number 64501 where 64599 is configured")]
+    assert [log.level for log in logged(n.b)] == ["warning"]
+
+
 # --- coming up
 
 
@@ -683,6 +697,8 @@ def test_connect_retry_with_jitter():
     assert min(gaps) < 77
     assert n.a.session.state is State.ACTIVE
     assert n.a.session.last_error == "connect: connection refused"
+    # However often it was tried.
+    assert logged(n.a) == [Log("info", "no session: connect: connection refused")]
 
 
 def test_connect_that_hangs_is_tried_again():
