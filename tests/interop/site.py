@@ -124,6 +124,19 @@ class Machine:
             hops += [hop["gateway"] for hop in several if "gateway" in hop]
         return sorted(hops)
 
+    def watch_routes(self) -> Path:
+        """Return the file that `ip monitor` writes, where each route deleted has a line `Deleted`."""
+        log = self.run_dir / "monitor.log"
+        self.start(["ip", "-4", "monitor", "route"], log.name)
+        marker = "192.0.2.254"
+        wait_until(lambda: self._marked(log, marker), timeout=WAIT, what="ip monitor to begin")
+        return log
+
+    def _marked(self, log: Path, marker: str) -> bool:
+        self.run("ip", "route", "replace", "blackhole", marker)
+        self.run("ip", "route", "delete", "blackhole", marker)
+        return log.exists() and marker in log.read_text()
+
     def reaches(self, source: str, other: Machine, target: str) -> bool:
         """Tell whether packets get from an address here to one of another machine, and back."""
         family = socket.AF_INET6 if ":" in target else socket.AF_INET
@@ -355,13 +368,14 @@ class RsSpeaker(Speaker):
 class BirdSpeaker(Speaker):
     """BIRD 2."""
 
+    def __init__(self, machine: Machine, config: str, *options: str) -> None:
+        super().__init__(machine, config)
+        self.options = options
+
     def launch(self) -> None:
         (self.machine.run_dir / "bird").mkdir(exist_ok=True)
-        self.processes = [
-            self.machine.start(
-                [bird_driver.Bird.programs[0], "-f", "-c", str(self.config)], "bird.log"
-            )
-        ]
+        argv = [bird_driver.Bird.programs[0], "-f", *self.options, "-c", str(self.config)]
+        self.processes = [self.machine.start(argv, "bird.log")]
 
     def birdc(self, command: str) -> list[tuple[str, str]]:
         """Return (code, text) of each line of the answer."""

@@ -38,7 +38,7 @@ class Cluster:
             RsSpeaker(site.machine(f"rr{n}", f"10.0.0.{n + 1}/16"), f"rr{n}.toml") for n in (1, 2)
         ]
         self.nodes = {
-            name: BirdSpeaker(site.machine(name, f"{address}/16"), f"{name}.conf")
+            name: BirdSpeaker(site.machine(name, f"{address}/16"), f"{name}.conf", "-R")
             for name, address in NODES.items()
         }
         for name, pod in PODS.items():
@@ -77,7 +77,8 @@ def test_calico(cluster: Cluster) -> None:
         nodes[one].wait(lambda one=one, other=other: cluster.reaches(one, other), f"reach {other}")
     nodes["west1"].wait(lambda: cluster.reaches("west1", "east2", MOVED), "reach the moved pod")
 
-    # A reflector dies: nothing is withdrawn from any node, and everything still arrives.
+    # A reflector dies: no node loses a route, and everything still arrives.
+    monitors = [node.machine.watch_routes() for node in nodes.values()]
     first, second = cluster.rr
     first.kill()
     second.wait(lambda: "10.0.0.2" not in second.up(), "lose the other reflector")
@@ -90,6 +91,25 @@ def test_calico(cluster: Cluster) -> None:
     first.wait_ready()
     for node in nodes.values():
         node.wait_up(*REFLECTORS)
+
+    # calico/node restarts on a node, and nobody hears of it (RFC 4724).
+    nodes["east2"].kill()
+    for reflector in cluster.rr:
+        reflector.wait(lambda r=reflector: NODES["east2"] not in r.up(), "lose east2")
+    others = nodes.keys() - {"east2"}
+    for name in others:
+        assert len(nodes[name].table()[BLOCKS["east2"]]) == 2, name
+    assert cluster.reaches("west1", "east2", MOVED)
+    nodes["east2"].launch()
+    nodes["east2"].wait_ready()
+    nodes["east2"].wait_up(*REFLECTORS)
+    nodes["east2"].wait_count(BLOCKS["east1"], 2)
+    for name in others:
+        nodes[name].wait_count(BLOCKS["east2"], 2)
+    deleted = [
+        line for log in monitors for line in log.read_text().splitlines() if "Deleted" in line
+    ]
+    assert not [line for line in deleted if "10.244." in line], "routes of pods went meanwhile"
 
     # A node is drained: its routes go, and those of the others stay.
     nodes["east2"].stop()
