@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from rs import __version__, irr, reload, statefile
+from rs.config import GracefulRestart
 from rs.configfile import load_config
 from rs.errors import ConfigError, RsError
 from rs.kernel import KernelWatch
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rs.config import Api, Config
+    from rs.startup import Before
 
 SPARE_FILES = 256
 """Descriptors beside those of sessions: listening sockets, the API and its clients, files."""
@@ -97,11 +99,7 @@ class Daemon:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        before = None
-        if config.startup.state_file is not None:
-            patience = max((n.restart_time for n in config.neighbors), default=0)
-            before = statefile.read(config.startup.state_file, time.time(), patience)
-        self.router = Router(config, clock=time.monotonic, before=before)
+        self.router = Router(config, clock=time.monotonic, before=_before(config))
         self.transport = Transport(self.router, asyncio.get_running_loop())
         publisher = Publisher(self.router.roas, self.router.aspas, self.router.rpki_changed)
         self._kernel = KernelWatch(self.router.next_hops, asyncio.get_running_loop())
@@ -248,6 +246,19 @@ class Daemon:
             up = [p.address for p in self.router.peers.values() if p.established]
             with contextlib.suppress(OSError):
                 statefile.write(path, up, time.time())
+
+
+def _before(config: Config) -> Before | None:
+    """Return what the process before this one left, if it asked anybody to keep our routes.
+
+    Where nobody keeps them there is nothing to be careful of, and waiting would only be longer
+    without routes.
+    """
+    on = [n for n in config.neighbors if n.graceful_restart is GracefulRestart.ON]
+    if config.startup.state_file is None or not on:
+        return None
+    patience = max(neighbor.restart_time for neighbor in on)
+    return statefile.read(config.startup.state_file, time.time(), patience)
 
 
 async def _in_slices(steps: Iterator[None]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import time
 
 import pytest
 
-from rs import statefile
+from rs import app, statefile
 from rs.configfile import load_config
 from rs.iana import Family
 from rs.peer import end_of_rib
@@ -202,3 +203,14 @@ def test_families_of_the_end_of_rib(tmp_path):
     peer.session.receive(peer.conn, end_of_rib(Family.IPV6_UNICAST), lab.time)
     lab._commands(peer)
     assert not lab.holding
+
+
+@pytest.mark.parametrize(("asked", "waits"), [("helper", False), ("off", False), ("on", True)])
+def test_nothing_is_waited_for_where_nobody_was_asked_to_keep_our_routes(tmp_path, asked, waits):
+    state = tmp_path / "state"
+    path = tmp_path / "rs.toml"
+    startup = f'[startup]\nstate_file = "{state}"\n[defaults]\ngraceful_restart = "{asked}"\n'
+    path.write_text(config_text(f"{A} 64501", api=startup))
+    statefile.write(str(state), [A], time.time())
+    before = app._before(load_config(path))
+    assert (before is not None) == waits
