@@ -30,7 +30,7 @@ from bench.wire.worker import Order
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def site_of(scenario: Scenario, *, filters: bool = False) -> Site:
+def site_of(scenario: Scenario, *, filters: str = "") -> Site:
     """The exchange of a scenario, which is scaled already where filters are asked for."""
     members = scenario.table.members
     mixed = scenario.mixed
@@ -42,12 +42,12 @@ def site_of(scenario: Scenario, *, filters: bool = False) -> Site:
         tags=scenario.table.tagged > 0,
         addpath=frozenset(range(0, members, 10)) if mixed else frozenset(),
         extended=frozenset(range(2, members, 10)) if mixed else frozenset(),
-        filters=Filters(generate(scenario.table)) if filters else None,
+        filters=Filters(generate(scenario.table), filters == "all") if filters else None,
     )
 
 
 def run_once(
-    daemon: Daemon, scenario: Scenario, scale: float, *, filters: bool = False
+    daemon: Daemon, scenario: Scenario, scale: float, *, filters: str = ""
 ) -> dict[str, Any]:
     """One run: bed, daemon, client; everything is gone afterwards."""
     site = site_of(scenario.scaled(scale), filters=filters)
@@ -229,10 +229,8 @@ def show(
 @click.option("--scale", default=1.0, show_default=True, help="Multiplies prefixes.")
 @click.option(
     "--filters",
-    type=click.Choice(["none", "all", "both"]),
-    default="none",
-    show_default=True,
-    help="Import filters of rs; both: as another daemon, rs+filters, in the same runs.",
+    is_flag=True,
+    help="Beside rs also rs+rules, with all import rules on, and rs+all, with communities too.",
 )
 @click.option("--skip-missing", is_flag=True, help="Leave out daemons that are not installed.")
 @click.option("--json", "keep", type=click.Path(path_type=Path), help="Keep all figures here.")
@@ -243,7 +241,7 @@ def main(
     paths: tuple[str, ...],
     runs: int,
     scale: float,
-    filters: str,
+    filters: bool,
     skip_missing: bool,
     keep: Path | None,
 ) -> None:
@@ -270,12 +268,12 @@ def main(
     for one in chosen:
         if one not in SCENARIOS:
             raise click.ClickException(f"unknown scenario {one!r}; known: {', '.join(SCENARIOS)}")
-    filtered = {name for name in wanted if filters != "none" and daemons[name].can_filter}
-    if filters == "both":
-        for name in [name for name in wanted if name in filtered]:
-            daemons[f"{name}+filters"] = daemons[name]
-            wanted.insert(wanted.index(name) + 1, f"{name}+filters")
-        filtered = {f"{name}+filters" for name in filtered}
+    filtered: dict[str, str] = {}
+    for name in [name for name in wanted if filters and daemons[name].can_filter]:
+        for kind in ("all", "rules"):
+            filtered[f"{name}+{kind}"] = kind
+            daemons[f"{name}+{kind}"] = daemons[name]
+            wanted.insert(wanted.index(name) + 1, f"{name}+{kind}")
     if filtered and any(SCENARIOS[one].real for one in chosen):
         raise click.ClickException("--filters is for synthetic tables: not for W4 and W5")
     console = Console(width=None if sys.stdout.isatty() else 230)
@@ -293,7 +291,7 @@ def main(
         for _ in range(runs):
             for name in wanted:
                 try:
-                    run = run_once(daemons[name], scenario, scale, filters=name in filtered)
+                    run = run_once(daemons[name], scenario, scale, filters=filtered.get(name, ""))
                     results[name].append(run)
                 except RuntimeError as error:
                     results[name].append({"error": str(error)})

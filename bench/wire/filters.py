@@ -2,8 +2,8 @@
 
 In: the tables that members will bring, a folder. Out: files in the folder, and lines of
 configuration: every rule is on, each member is held to lists of its own prefixes and origins, and
-VRPs cover half of the prefixes. Nothing is refused, so that what members are due stays the same and
-only the work differs.
+VRPs cover half of the prefixes; and communities too, if asked for. Nothing is refused, so that what
+members are due stays the same and only the work differs.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ max_prefix_ipv6 = 1000000
 [rpki]
 files = ["vrps.json"]
 """
+COMMUNITIES = """\
+[communities]
+preset = "euro-ix"
+"""
+"""Members steer by communities, and are told by others what was found out of each route."""
 
 
 @dataclass
@@ -47,6 +52,7 @@ class Filters:
     """The lists of an exchange's members."""
 
     tables: Tables
+    communities: bool = False
 
     def shared(self, folder: Path) -> list[str]:
         """Write the VRPs, and the rules for everybody."""
@@ -63,7 +69,7 @@ class Filters:
                          "asn": offer.as_path[-1]}
                     )  # fmt: skip
         (folder / "vrps.json").write_text(json.dumps({"roas": vrps}))
-        return RULES.splitlines()
+        return (RULES + (COMMUNITIES if self.communities else "")).splitlines()
 
     def of_member(self, member: int, folder: Path) -> list[str]:
         """Write the lists of one member, as bgpq4 does; return its own rules and its sets."""
