@@ -83,9 +83,14 @@ class Groups:
         local_asn: int,
         cluster_id: int,
         vantage_of: Callable[[str | None], Vantage | None] = lambda _: None,
+        release: Callable[[AdjOut], None] = lambda _: None,
     ) -> None:
-        """`vantage_of` gives what ranks for a group of [[orr]]."""
+        """`vantage_of` gives what ranks for a group of [[orr]].
+
+        `release` is called with the Adj-RIB-Out that nobody has any more: it may be large.
+        """
         self._vantage_of = vantage_of
+        self._release = release
         self._exporter = exporter
         self._local_asn = local_asn
         self._cluster_id = cluster_id
@@ -148,6 +153,7 @@ class Groups:
         if not view.groups:
             self._exporter.views[view_key.family].remove(view)
             del self._views[view_key]
+            self._release(view.adj)
 
     def view_of(self, member: Member) -> View:
         """Return the view that a member is sent."""

@@ -168,12 +168,7 @@ class KernelRoutes:
     # --- out
 
     def find(self, address: str) -> int | None:
-        """Return the metric to an address, None if it cannot be reached.
-
-        As long as nothing is known every address is reachable at metric 0.
-        """
-        if not self.ready:
-            return 0
+        """Return the metric to an address, None if it cannot be reached."""
         way = self.way(address)
         return None if way is None else way.route.metric
 

@@ -135,18 +135,24 @@ class NextHops:
         """Times that all next hops have been asked for anew."""
         self.source = NextHopSource.NONE
         self.static = NextHopMetrics(None)
+        self._before: Callable[[str], int | None] = self.static.find
+        """What counts until the kernel's table is there: everything, or what did before."""
         self._due = False
         self._runs = False
         self._use(config)
 
     def _use(self, config: Config) -> None:
         found = check_orr(config)
+        before = self.static.find
+        if self.kernel is not None:
+            before = self.kernel.find if self.kernel.ready else self._before
         self.source = config.next_hop_source
         metrics = None if config.igp is None else {r.prefix: r.metric for r in config.igp}
         self.static = NextHopMetrics(metrics)
         if self.source is not NextHopSource.KERNEL:
             self.kernel = None
         elif self.kernel is None or self.kernel.table != config.next_hops.table:
+            self._before = before
             self.kernel = KernelRoutes(config.next_hops.table)
         if self.kernel is not None:
             self.kernel.default_route = config.next_hops.default_route
@@ -182,7 +188,7 @@ class NextHops:
             return self.static.find(next_hop)
         if self.static.match(next_hop) is not None:
             return self.static.find(next_hop)
-        return self.kernel.find(next_hop)
+        return self.kernel.find(next_hop) if self.kernel.ready else self._before(next_hop)
 
     def vantage(self, group: str | None) -> Vantage | None:
         """Return what ranks for a group of [[orr]]; None for the ranking of everybody else."""

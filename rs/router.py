@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from rs import session_types
+    from rs._fastpath.adjout import AdjOut
     from rs.capabilities import Negotiated
     from rs.communityconfig import BlackHoles
     from rs.config import Config, Neighbor
@@ -136,7 +137,9 @@ class Router:
         self.exporter = Exporter(self.rib, Rewriter(self.rib))
         self.scheduler = Scheduler(self.exporter)
         self.next_hops = NextHops(self.rib, self.scheduler, config, wake=self._wake)
-        self.groups = Groups(self.exporter, settings.asn, cluster_id, self.next_hops.vantage)
+        self.groups = Groups(
+            self.exporter, settings.asn, cluster_id, self.next_hops.vantage, self._release
+        )
         sources = config.rpki.caches or config.rpki.files
         self.startup = Startup(self, config.startup, before, rpki=bool(sources))
         self.scheduler.deferred = self.startup.holding
@@ -613,6 +616,18 @@ class Router:
         if not self._membership_runs:
             self._membership_runs = True
             self.scheduler.add(self._membership())
+
+    def _release(self, adj: AdjOut) -> None:
+        """Take an Adj-RIB-Out apart that has no members any more, in slices."""
+        self.scheduler.add(self._release_steps(adj))
+        self.on_wake()
+
+    @staticmethod
+    def _release_steps(adj: AdjOut) -> Iterator[bool]:
+        at = 1
+        while at:
+            at = adj.release_step(at, PURGE_STEP)
+            yield True
 
     def _reevaluate(self, *, rank: bool = False) -> Iterator[bool]:
         for table in self.rib.tables:

@@ -184,12 +184,13 @@ def made(*items, default_route: bool = False) -> KernelRoutes:
     return table
 
 
-def test_until_the_first_dump_everything_is_reachable():
+def test_nothing_of_a_dump_is_used_before_its_end():
     table = KernelRoutes(254)
-    assert table.find("10.0.0.1") == 0
+    assert not table.ready
     table.begin_dump()
     table.dumped([change("10.0.0.0/8")])
-    assert table.find("11.0.0.1") == 0
+    assert table.find("10.0.0.1") is None
+    assert not table.ready
     table.end_dump()
     assert (table.find("10.0.0.1"), table.find("11.0.0.1")) == (10, None)
     assert (table.ready, table.in_step, len(table)) == (True, True, 1)

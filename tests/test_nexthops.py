@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rs import router as router_module
 from rs import shownexthops
 from rs._fastpath.orr import Vantage
 from rs.config import AddPath, Role
@@ -27,7 +28,7 @@ from tests.routerkit import Lab as Kit
 from tests.routers import BOTH, V4, Lab, Speaker, handle, make_config, make_neighbor, make_router
 from tests.strategies import Source
 from tests.test_decide import PREFIX, Race, path
-from tests.test_exactness import ALL, Churn
+from tests.test_exactness import ALL, SENDS, Churn
 
 if TYPE_CHECKING:
     from rs.kernelroutes import KernelRoutes
@@ -177,6 +178,31 @@ def test_changes_that_come_during_a_round_make_one_more(tmp_path):
     assert hops.rounds <= 3
 
 
+def test_until_another_table_is_there_what_counted_before_counts_on(tmp_path):
+    from rs import reload
+    from rs.configfile import load_config
+
+    lab = router_with_kernel(tmp_path, "10.1.0.1", "10.1.0.2")
+    hops = lab.router.next_hops
+    path = tmp_path / "rs.toml"
+    text = path.read_text()
+    assert hops.find("10.9.1.1") == 0
+    start_kernel(hops.kernel, kernel_route("10.9.1.0/24", 20))
+    assert (hops.find("10.9.1.1"), hops.find("10.9.2.1")) == (20, None)
+    path.write_text(text.replace('"kernel"', '"kernel"\ntable = 100'))
+    reload.apply(lab.router, load_config(path))
+    path.write_text(text.replace('"kernel"', '"kernel"\ntable = 101'))
+    reload.apply(lab.router, load_config(path))
+    assert not hops.kernel.ready
+    assert (hops.find("10.9.1.1"), hops.find("10.9.2.1")) == (20, None)
+    start_kernel(hops.kernel)
+    assert hops.find("10.9.1.1") is None
+    path.write_text(text.replace('"kernel"', '"none"'))
+    reload.apply(lab.router, load_config(path))
+    assert hops.kernel is None
+    assert hops.find("10.9.1.1") == 0
+
+
 # --- exactness ------------------------------------------------------------------------------------
 
 LINKS = (1, 2, 3)
@@ -269,6 +295,7 @@ def test_exact_whatever_the_kernel_does(seed, options):
                 peer.asn,
                 add_path=AddPath.SEND,
                 add_path_limit=src.pick((0, 1, 2)),
+                add_path_send=src.pick(SENDS),
                 **keys,
             )
         )
@@ -444,6 +471,27 @@ def test_static_metrics_change_by_reload_and_only_theirs_is_evaluated(tmp_path):
     lab.settle()
     assert next_hops_sent(lab)["10.1.0.7"] == "10.9.2.1"
     assert lab.router.exporter.evaluated == before + 1
+
+
+def test_an_adj_rib_out_that_nobody_has_goes_in_slices(tmp_path, monkeypatch):
+    monkeypatch.setattr(router_module, "PURGE_STEP", 16)
+    lab = orr_lab(tmp_path)
+    for i in range(100):
+        path = (65001, 1 + i)
+        lab.announce("10.1.0.1", f"20.0.{i + 1}.0/24", hop="10.9.1.1", path=path)
+    lab.settle()
+    attrs = lab.router.attrs
+    handles = range(1, attrs.stats()["sets"] + 1)
+    references = sum(map(attrs.refs, handles))
+    lab.down("10.1.0.3")
+    assert lab.router.scheduler.jobs == 0  # its group has another member
+    lab.down("10.1.0.4")
+    assert lab.router.scheduler.jobs == 2  # a view of each family
+    assert sum(map(attrs.refs, handles)) == references
+    assert len(lab.router.exporter.views[V4]) == 2
+    lab.settle()
+    assert lab.router.scheduler.jobs == 0
+    assert sum(map(attrs.refs, handles)) == references - 101
 
 
 # --- show -----------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ cdef class AdjOut:
 
     cdef int evaluate(self, uint32_t h) except -1
     cdef int store(self, uint32_t h) except -1
+    cdef void release(self, uint32_t pos, uint32_t end) noexcept nogil
     cdef int drop_fresh(self) except -1
     cdef entry_t *present(self, uint32_t h, uint32_t *n) except? NULL
     cdef entry_t *get(self, uint32_t h, uint32_t *n) noexcept nogil

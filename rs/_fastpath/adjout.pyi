@@ -54,5 +54,10 @@ class AdjOut:
 
         With ADD-PATH it is the number of paths.
         """
+    def release_step(self, pos: int, n: int) -> int:
+        """Forget what `n` prefixes from handle `pos` were sent with, once all members have left.
+
+        Returns where to go on, 0 at the end; start with 1.
+        """
     def stats(self) -> dict[str, int]:
         """Return prefixes with anybody, and octets."""

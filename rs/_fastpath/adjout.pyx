@@ -113,22 +113,27 @@ cdef class AdjOut:
         blob_init(&self.lists, 1024)
 
     def __dealloc__(self):
-        cdef uint32_t h, n, i
-        cdef entry_t *e
         # At shutdown the collector may have taken the RIB apart first; then nobody counts any more.
         if (self.entries != NULL and self.fresh != NULL and self.rib.attrs is not None
                 and self.rib.sets is not None):
-            for h in range(self.cap):
-                e = self.get(h, &n)
-                for i in range(n):
-                    self.rib.attrs.unref(e[i].attrs_h)
-                    self.rib.sets.unref(e[i].set_h)
+            self.release(0, self.cap)
         free(self.entries)
         free(self.set_count)
         free(self.fresh)
         free(self.fresh_ids)
         free(self.have)
         blob_free_all(&self.lists)
+
+    cdef void release(self, uint32_t pos, uint32_t end) noexcept nogil:
+        """Give back the references of some prefixes; lists stay until all goes."""
+        cdef uint32_t h, n, i
+        cdef entry_t *e
+        for h in range(pos, end):
+            e = self.get(h, &n)
+            for i in range(n):
+                self.rib.attrs.unref(e[i].attrs_h)
+                self.rib.sets.unref(e[i].set_h)
+            self.entries[h].attrs_h = 0
 
     cdef entry_t *get(self, uint32_t h, uint32_t *n) noexcept nogil:
         """Return what was sent for a prefix and the number of entries, which may be 0."""
@@ -526,6 +531,13 @@ cdef class AdjOut:
             if self.set_count[s] and self.rib.sets.has(s, slot):
                 n += self.set_count[s]
         return n
+
+    def release_step(self, uint32_t pos, uint32_t n):
+        """Forget what `n` prefixes from handle `pos` were sent with, once all members have left;
+        return where to go on, 0 at the end. Start with 1."""
+        cdef uint32_t end = self.cap if pos >= self.cap or n >= self.cap - pos else pos + n
+        self.release(pos, end)
+        return end if end < self.cap else 0
 
     def stats(self):
         """Return prefixes with anybody, and octets."""
