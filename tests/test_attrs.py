@@ -323,6 +323,28 @@ def test_churn_against_a_dict(table):
             table.drop(h)
 
 
+def test_a_large_index_grows_a_little_with_each_set(table):
+    """Sets come and go while it does; each is found all the time, and none twice."""
+    rng = random.Random(5)
+    held: dict[int, int] = {}
+    for i in range(30_000):
+        held[i] = table.intern_attrs(BASE | {"med": i}, 0)
+        if rng.random() < 0.25:
+            gone = rng.choice((i, rng.randrange(i + 1)))
+            if gone in held:
+                table.drop(held.pop(gone))
+        if i % 500 == 0:
+            for old in rng.sample(sorted(held), min(20, len(held))):
+                assert table.intern_attrs(BASE | {"med": old}, 0) == held[old]
+                table.drop(held[old])
+    assert table.stats()["sets"] == len(held)
+    for i, h in held.items():
+        assert table.intern_attrs(BASE | {"med": i}, 0) == h
+        assert table.refs(h) == 2
+        table.drop(h)
+        table.drop(h)
+
+
 def test_the_seed_is_random_and_can_be_given():
     assert AttrTable(seed=5).intern_attrs(BASE, 0) == AttrTable(seed=5).intern_attrs(BASE, 0)
     with pytest.raises(OverflowError):

@@ -22,6 +22,8 @@ cdef class AttrTable:
     cdef uint64_t *index        # open addressing: hash << 32 | set handle, 0 = empty
     cdef uint32_t index_cap     # power of two
     cdef uint32_t index_used    # occupied slots
+    cdef uint64_t *next_index   # twice as large, while it is filled beside `index`; else NULL
+    cdef uint32_t moved         # sets below this handle stand in next_index
     cdef uint32_t *hop_index    # open addressing: next-hop handle, 0 = empty
     cdef uint32_t hop_cap       # power of two
     cdef uint64_t seed          # random per table: hash floods find nothing

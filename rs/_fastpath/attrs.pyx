@@ -77,6 +77,8 @@ check_abi(__name__)
 
 cdef enum:
     MIN_INDEX = 64          # slots of an empty index
+    EAGER_INDEX = 16384     # slots below which it doubles in one go: half a millisecond
+    MOVE_STEP = 16          # sets taken to a larger index with each new set
     JOIN_LEN = 4096         # longest block with MP_REACH in the middle that lookup tries
     MAX_BLOCK = 65535       # octets of a canonical block: attrset_t.wire_len
     UNREACHABLE = 0xFFFFFFFF
@@ -135,25 +137,61 @@ cdef int index_grow(AttrTable t) except -1 nogil:
     return 0
 
 
-cdef void index_remove(AttrTable t, uint32_t hash, uint32_t h) noexcept nogil:
+cdef int index_prepare(AttrTable t) except -1 nogil:
+    """Have room for one more set in the index.
+
+    A small one doubles in one go. With a million sets that takes 20 ms, so a large one gets its
+    successor when it is half full, and each new set takes some others there, in the order of
+    handles. A set whose turn is over is entered into both and removed from both; lookups know of
+    one index only.
+    """
+    cdef uint32_t h, end
+    cdef bint full = (t.index_used + 1) * <uint64_t>10 > t.index_cap * <uint64_t>7
+    if t.next_index == NULL:
+        if t.index_cap < EAGER_INDEX:
+            return index_grow(t) if full else 0
+        if t.index_used <= t.index_cap >> 1:
+            return 0
+        t.next_index = <uint64_t *>calloc(<size_t>t.index_cap * 2, sizeof(uint64_t))
+        if t.next_index == NULL:
+            with gil:
+                raise MemoryError
+        t.moved = 1
+    end = t.sets.top
+    if not full and end - t.moved > MOVE_STEP:
+        end = t.moved + MOVE_STEP
+    for h in range(t.moved, end):
+        if t.at(h).refs:
+            index_put(t.next_index, t.index_cap * 2, (<uint64_t>t.at(h).hash << 32) | h)
+    t.moved = end
+    if end == t.sets.top:
+        free(t.index)
+        t.index = t.next_index
+        t.index_cap *= 2
+        t.next_index = NULL
+    return 0
+
+
+cdef void index_remove(uint64_t *index, uint32_t cap, uint32_t hash, uint32_t h) noexcept nogil:
     """Drop the entry of set `h`; later entries of the run move up, so no tombstones are needed."""
-    cdef uint32_t mask = t.index_cap - 1
+    cdef uint32_t mask = cap - 1
     cdef uint32_t i = hash & mask
     cdef uint32_t j
     cdef uint32_t home
-    while <uint32_t>t.index[i] != h:
+    while <uint32_t>index[i] != h:
+        if index[i] == 0:
+            return
         i = (i + 1) & mask
     j = i
     while True:
         j = (j + 1) & mask
-        if t.index[j] == 0:
+        if index[j] == 0:
             break
-        home = <uint32_t>(t.index[j] >> 32) & mask
+        home = <uint32_t>(index[j] >> 32) & mask
         if ((j - home) & mask) >= ((j - i) & mask):
-            t.index[i] = t.index[j]
+            index[i] = index[j]
             i = j
-    t.index[i] = 0
-    t.index_used -= 1
+    index[i] = 0
 
 
 cdef inline nexthop_t *hop_at(AttrTable t, uint32_t h) noexcept nogil:
@@ -335,8 +373,7 @@ cdef uint32_t add_set(AttrTable t, uint32_t hash, const uint8_t *wire, uint32_t 
     if classic:
         nh = own
         nh_len = 4
-    if (t.index_used + 1) * <uint64_t>10 > t.index_cap * <uint64_t>7:
-        index_grow(t)
+    index_prepare(t)
     new.hash = hash
     new.refs = 1
     new.nh_len = <uint8_t>nh_len
@@ -356,6 +393,8 @@ cdef uint32_t add_set(AttrTable t, uint32_t hash, const uint8_t *wire, uint32_t 
     if raw_h:
         t.ref(raw_h)
     index_put(t.index, t.index_cap, (<uint64_t>hash << 32) | h)
+    if t.next_index != NULL and h < t.moved:
+        index_put(t.next_index, t.index_cap * 2, (<uint64_t>hash << 32) | h)
     t.index_used += 1
     return h
 
@@ -386,6 +425,7 @@ cdef class AttrTable:
         blob_free_all(&self.blob)
         slab_free_all(&self.hops)
         free(self.index)
+        free(self.next_index)
         free(self.hop_index)
 
     cdef uint32_t lookup(self, const uint8_t *a, uint32_t a_len, const uint8_t *b, uint32_t b_len,
@@ -440,7 +480,10 @@ cdef class AttrTable:
             self.on_release(self.release_ctx, h)
         s = self.at(h)
         raw_h = s.raw_h
-        index_remove(self, s.hash, h)
+        index_remove(self.index, self.index_cap, s.hash, h)
+        if self.next_index != NULL and h < self.moved:
+            index_remove(self.next_index, self.index_cap * 2, s.hash, h)
+        self.index_used -= 1
         blob_release(&self.blob, s.blob_h, s.wire_len)
         hop_unref(self, s.nh_h)
         slab_release(&self.sets, h)
@@ -517,7 +560,8 @@ cdef class AttrTable:
             "sets": self.sets.live,
             "bytes": (<uint64_t>self.sets.top * self.sets.item + self.blob.top * 8
                       + <uint64_t>self.hops.top * self.hops.item
-                      + <uint64_t>self.index_cap * sizeof(uint64_t)
+                      + (<uint64_t>self.index_cap * sizeof(uint64_t)
+                         * (1 if self.next_index == NULL else 3))
                       + <uint64_t>self.hop_cap * sizeof(uint32_t)),
             "wire_bytes": self.blob.live * 8,
             "hits": self.hits,
