@@ -143,7 +143,7 @@ class NextHops:
 
     def _use(self, config: Config) -> None:
         found = check_orr(config)
-        before = self.static.find
+        before: Callable[[str], int | None] = self.static.find
         if self.kernel is not None:
             before = self.kernel.find if self.kernel.ready else self._before
         self.source = config.next_hop_source
