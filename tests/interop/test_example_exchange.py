@@ -53,6 +53,7 @@ def exchange(_namespaces: None, tmp_path: Path) -> Iterator[Exchange]:
         site.close()
 
 
+DROPPED = "198.18.48.66/32"
 REJECTED = {
     (BIRD, "198.18.2.0/24"): "filter-rpki-invalid",
     (BIRD, "198.18.3.0/24"): "filter-irr-prefix",
@@ -67,17 +68,19 @@ DUE = {
         "198.18.32.0/24": (64497, 64510),
         "198.18.48.0/24": (64498,),
         "198.18.49.0/24": (64498,),
+        "198.18.48.66/32": (64498,),
         "2001:db8:12::/48": (64497,),
         "2001:db8:13::/48": (64498,),
     },
     64497: {
         "198.18.0.0/20": (64496,),
         "198.18.48.0/24": (64498,),
+        "198.18.48.66/32": (64498,),
         "2001:db8:11::/48": (64496,),
         "2001:db8:13::/48": (64498,),
     },
     64498: {
-        "198.18.0.0/20": (64496,),
+        "198.18.0.0/20": (64496, 64496, 64496),
         "198.18.1.0/24": (64496,),
         "198.18.16.0/20": (64497,),
         "198.18.32.0/24": (64497, 64510),
@@ -99,11 +102,20 @@ def test_exchange(exchange: Exchange) -> None:
         member.wait(lambda m=member, a=asn: holds(m, DUE[a]), "have exactly what it is due")
         for prefix, seen in member.table().items():
             number = DUE[asn][prefix][0] - 64496 + 11
+            if prefix == DROPPED:
+                assert seen[0].route.next_hop == "192.0.2.66"
+                assert "65535:666" in seen[0].route.communities
+                continue
             hop = f"2001:db8:1::{number:x}" if ":" in prefix else f"192.0.2.{number}"
             assert seen[0].route.next_hop == hop
-    # Steering communities have done their work and are gone.
+    # Steering communities have done their work and are gone; members are told what is known.
     [steered] = exchange.openbgpd.table()["198.18.1.0/24"]
-    assert not steered.route.large_communities
+    assert steered.route.large_communities == {
+        "64500:1000:1",  # valid by RPKI
+        "64500:1001:1",  # in the IRR
+        "64500:1010:64496",  # learnt from
+        "64500:1011:64496",  # originated by
+    }
 
     # The validator dies: its data hold on, so nothing changes.
     exchange.validator.kill()
