@@ -8,10 +8,13 @@ named in the report and left out, because what is written must load.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from rs.arouteserver import CONTROL, INFORMATIONAL, IRR_TAGS, REJECTED, CommunityForms, Given
 from rs.communityconfig import read_communities
+from rs.configvalues import BadValue
+from rs.policyconfig import parse_community
 from rs.tomlwrite import Line, Table, bare_or_quoted
 
 if TYPE_CHECKING:
@@ -93,17 +96,15 @@ def _leave_out_what_is_refused(
             table = table[key]
         form = below[-1] if below else ""
         table.pop(form, None)
-        option = f"communities.{name}"
-        given = general.given(option)
-        exact = given
-        if given is not None and isinstance(given.value, CommunityForms):
-            exact = getattr(given.value, form, None) or given
-        report.miss(option, exact, f"{form}: {fault.words}")
         if name == "reject_cause_map":
             wanted[name] = {code: forms for code, forms in wanted[name].items() if forms}
+        option = f"communities.{name}"
+        given = exact = general.given(option)
         if not wanted[name]:
             del wanted[name]
-            report.miss(option, given, "no form of it is left")
+        elif given is not None and isinstance(given.value, CommunityForms):
+            exact = getattr(given.value, form, None) or given
+        report.miss(option, exact, f"{form}: {fault.words}")
 
 
 def uses_rtt(general: Settings) -> bool:
@@ -150,20 +151,29 @@ def policy_tables(general: Settings, report: Report) -> list[Table]:
     report.honor("custom_communities", custom, "policies")
     tables = []
     for name, forms in custom.value.items():
-        values = [one.replace("rs_as", str(general["rs_as"])) for one in _table(forms).values()]
+        values = []
+        for form, value in _table(forms).items():
+            # Route origin is a site of origin to others.
+            text = value.replace("rs_as", str(general["rs_as"])).replace("ro:", "soo:")
+            try:
+                parse_community(text)
+            except BadValue as bad:
+                report.miss("custom_communities", getattr(forms, form), f"{name}: {bad}")
+            else:
+                values.append(text)
         if values:
             term = {"add": {"communities": values}}
-            table = Table(f"[policies.{policy_name(name)}]", [Line("terms", [term])])
+            table = Table(
+                f"[policies.{bare_or_quoted(policy_name(name))}]", [Line("terms", [term])]
+            )
             table.comment = f"{name}, {_place(forms)}"
             tables.append(table)
     return tables
 
 
 def policy_name(name: str) -> str:
-    """Return the name of the policy that adds a custom community."""
-    safe = "".join(
-        char if char.isascii() and (char.isalnum() or char in "_-") else "_" for char in name
-    )
+    """Return the name of the policy that adds a custom community, another for each name."""
+    safe = re.sub(r"[^A-Za-z0-9_-]", lambda found: f".{ord(found[0]):x}", name)
     return f"attach-{safe}"
 
 

@@ -556,7 +556,7 @@ class Importer:
         if given is not None:
             becomes = "neighbors.import_policy, policies"
             self.report.honor("attach_custom_communities", given, becomes)
-            lines.append(Line("import_policy", policies, given.place.short))
+            lines += [Line("import_policy", policies, given.place.short)] if policies else []
         own = self._session(client.settings)
         lines += _lines({k: v for k, v in own.items() if v.value != session[k].value})
         rules = self._filters(client.settings, client)

@@ -10,7 +10,6 @@ Written from ARouteServer's documentation (release 1.23); none of its code is us
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -281,7 +280,23 @@ def communities_by_name(item: Item) -> dict[str, CommunityForms]:
     for name, one in item.value.items():
         if name in COMMUNITIES:
             raise BadItem(one.place, "is the name of a built-in community; want another one")
-    return {name: community(one) for name, one in item.value.items()}
+    return {name: _attachable(community(one)) for name, one in item.value.items()}
+
+
+def _attachable(forms: CommunityForms) -> CommunityForms:
+    """Return the forms of a community that is one value, not a pattern."""
+    for name, widths in (("std", (16, 16)), ("lrg", (32, 32, 32)), ("ext", (32, 32))):
+        given: Given | None = getattr(forms, name)
+        if given is None:
+            continue
+        parts = given.value.split(":")[-len(widths) :]
+        for part, bits in zip(parts, widths, strict=True):
+            if part in {"peer_as", "dyn_val"} or (part != "rs_as" and int(part) >= 1 << bits):
+                words = f"{shown(given.value)} does not fit; want numbers of {bits} bits, or rs_as"
+                raise BadItem(given.place, words)
+        if name == "ext" and all(part != "rs_as" and int(part) > 0xFFFF for part in parts):
+            raise BadItem(given.place, "want one number of 16 bits, and one of 32")
+    return forms
 
 
 def reject_causes(item: Item) -> dict[int, CommunityForms]:
@@ -313,10 +328,9 @@ def identifiers(item: Item) -> tuple[str, ...]:
     found = []
     for one in items_of(item):
         try:
-            found.append(str(IPv4Address(scalar(one))))
-        except ValueError:
-            words = f"{shown(scalar(one))} does not fit; want an IPv4 address"
-            raise BadItem(one.place, words) from None
+            found.append(kinds.IDENTIFIER.parse(scalar(one)))
+        except BadValue as bad:
+            raise BadItem(one.place, str(bad)) from None
     if not found:
         raise BadItem(item.place, "the list is empty; want a router id")
     return tuple(found)
@@ -451,7 +465,7 @@ OPTIONS: Mapping[str, Option] = {
     "graceful_shutdown.local_pref": Option(whole(0, 0xFFFFFFFF), default=0),
     "rfc1997_wellknown_communities.policy": Option(word("pass", "rfc1997"), default="pass"),
     "rtt_thresholds": Option(
-        list_of(whole(0, 0xFFFFFFFF)), default=(5, 10, 15, 20, 30, 50, 100, 200, 500)
+        list_of(whole(1, 65535)), default=(5, 10, 15, 20, 30, 50, 100, 200, 500)
     ),
     **{
         f"communities.{name}": Option(community, default=CommunityForms())

@@ -232,7 +232,8 @@ class SiteReader:
             )
 
     def _text(self, fields: dict[str, Item], name: str) -> Given | None:
-        return self._parsed(Option(scalar), fields[name]) if name in fields else None
+        parse = of_kind(kinds.PASSWORD) if name == "password" else scalar
+        return self._parsed(Option(parse), fields[name]) if name in fields else None
 
     def _map(self, number: int, mapped: Given) -> None:
         other, place = self._mapped.setdefault(mapped.value, (number, mapped.place))
@@ -253,6 +254,10 @@ class SiteReader:
                 if policy is not None and (hop is None or (":" in hop) != (family == "ipv6")):
                     words = f"wants an address of the family in rewrite_next_hop_{family}"
                     self._fault(policy.place, words)
+        numbers = {client.asn for client in site.clients}
+        for mapped, (number, at) in self._mapped.items():
+            if mapped in numbers:
+                self._fault(at, f"{mapped} is a client's AS number; want another for AS{number}")
         custom = general["custom_communities"]
         seen: set[int] = set()
         for client in site.clients:
@@ -262,7 +267,7 @@ class SiteReader:
             seen.add(id(settings))
             names = settings.own.get("attach_custom_communities")
             for name in () if names is None else names.value:
-                if names is not None and name not in custom:
+                if names is not None and name not in custom and not self.faults:
                     known = suggestion(name, frozenset(custom)) if custom else "there are none"
                     self._fault(names.place, f"{shown(name)}: no such custom community; {known}")
             policy = settings.given("filtering.next_hop.policy")

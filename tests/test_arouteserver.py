@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import subprocess
 from pathlib import Path
@@ -443,6 +444,11 @@ FAULTS = [
     ("", "    16bit_mapped_asn: 5\n", "clients[0].16bit_mapped_asn (line 4): "),
     ("  communities: { blackholing: { std: '1:2:3' } }\n", "", "blackholing.std (line 4): "),
     ("  custom_communities: { blackholing: { std: '1:2' } }\n", "", "is the name of a built-in community"),
+    ("  custom_communities: { a: { std: '65536:2' } }\n", "", 'a.std (line 4): "65536:2" does not fit'),
+    ("  custom_communities: { a: { lrg: 'rs_as:1:peer_as' } }\n", "", "a.lrg (line 4): "),
+    ("  rtt_thresholds: 70000\n", "", "cfg.rtt_thresholds (line 4): "),
+    ("", f"    password: {'x' * 81}\n", "clients[0].password (line 4): the value (not shown)"),
+    ("", "    16bit_mapped_asn: 64512\n  - { asn: 64512, ip: 192.0.2.12 }\n", "64512 is a client's AS number"),
     ("  rtt_thresholds: 10, 5\n", "", "cfg.rtt_thresholds (line 4): not in ascending order"),
     ("  blackhole_filtering: { policy_ipv4: rewrite-next-hop }\n", "", "rewrite_next_hop_ipv4"),
 ]  # fmt: skip
@@ -498,3 +504,78 @@ def test_the_clients_of_a_large_exchange(tmp_path):
     assert len(config.neighbors) == 898 + 762
     assert config.neighbors[0].filters.max_prefix_ipv4 == 5000
     load_sets(config)
+
+
+def test_custom_communities_of_all_kinds(tmp_path):
+    custom = "{ 'a b': { std: '1:1', ext: 'ro:rs_as:7' }, a_b: { lrg: 'rs_as:1:2' }, empty: {} }"
+    cfg = f"  custom_communities: {custom}\n"
+    client = "    cfg: { attach_custom_communities: ['a b', a_b, empty] }\n"
+    found = Import(tmp_path, *write(tmp_path, cfg, client))
+    names = found.neighbors()[NORTH4].import_policy
+    assert names == ("attach-a.20b", "attach-a_b")
+    policies = found.config().policies
+    assert [len(policies[name].terms[0].add.communities) for name in names] == [2, 1]
+    empty = Import(tmp_path, *write(tmp_path, cfg, client.replace("'a b', a_b, ", "")))
+    assert empty.neighbors()[NORTH4].import_policy == ()
+
+
+def test_custom_communities_that_our_as_number_does_not_fit_into(tmp_path):
+    cfg = "  custom_communities: { a: { std: 'rs_as:1', lrg: 'rs_as:1:2' } }\n"
+    general, clients = write(tmp_path, cfg, "    cfg: { attach_custom_communities: [a] }\n")
+    general.write_text(general.read_text().replace("64500", "4200000000"))
+    found = Import(tmp_path, general, clients)
+    assert "4200000000:1" in found.missed["custom_communities"]
+    assert len(found.config().policies["attach-a"].terms[0].add.communities) == 1
+
+
+WORDS = (
+    *("", "~", "[]", "{}", "x", "-1", "0", "1", "33", "65536", "4200000000", "True", "[1, {a: b}]"),
+    *("rs_as:1", "70000:1", "0:peer_as", "rt:70000:70000", "rs_as:0:dyn_val", "AS64601", "AS-X"),
+    *(
+        "192.0.2.11",
+        "::/0",
+        "fe80::1",
+        "'",
+        "&a",
+        "*a",
+        "!include general.yml",
+        "!!python/name:x y",
+    ),
+    *("${HOME}", "${", "\t", "a: b: c", "- 1", "é", "10, 20", "'" + "x" * 300 + "'"),
+)
+
+
+def mangled(rng: random.Random, lines: list[str]) -> str:
+    """Return a file with a fault or two, most of them plausible ones."""
+    lines = list(lines)
+    for _ in range(rng.randint(1, 2)):
+        at = rng.randrange(len(lines))
+        key, colon, _ = lines[at].partition(":")
+        match rng.randrange(6):
+            case 0:
+                del lines[at]
+            case 1:
+                lines.insert(at, lines[at])
+            case 2:
+                lines[at] = lines[at][: rng.randint(0, len(lines[at]))]
+            case _ if colon:
+                lines[at] = f"{key}: {rng.choice(WORDS)}"
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_the_files_hold_it_is_told_in_words_or_it_loads(tmp_path, seed):
+    rng = random.Random(seed)
+    files = {name: (SAMPLES / name).read_text().splitlines() for name in
+             ("general.yml", "filtering.yml", "clients.yml", "bogons.yml")}  # fmt: skip
+    broken = rng.choice(list(files))
+    for name, lines in files.items():
+        text = mangled(rng, lines) if name == broken else "\n".join(lines) + "\n"
+        (tmp_path / name).write_text(text)
+    found = Import(
+        tmp_path, *(tmp_path / f"{name}.yml" for name in ("general", "clients")),
+        "--bogons", tmp_path / "bogons.yml",
+    )  # fmt: skip
+    assert found.code in {2, 3}, (seed, broken, found.output, found.result.exception)
+    if found.code == 3:
+        load_sets(found.config())

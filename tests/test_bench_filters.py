@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import sys
 
+import pytest
+
 from bench.tables import TableSpec, generate
 from bench.wire.daemons import Rs, Site
 from bench.wire.filters import Filters
 from tests.routerkit import Lab
 
 
-def test_everything_is_checked_and_nothing_refused(tmp_path):
+@pytest.mark.parametrize("communities", [False, True])
+def test_everything_is_checked_and_nothing_refused(tmp_path, communities):
     tables = generate(TableSpec(members=4, prefixes=400, overlap=0.5))
-    site = Site(members=4, filters=Filters(tables))
+    site = Site(members=4, filters=Filters(tables, communities))
     Rs(sys.executable).command(site, tmp_path)
     lab = Lab(tmp_path, (tmp_path / "rs.toml").read_text())
     router = lab.router
