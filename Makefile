@@ -42,8 +42,9 @@ run: build
 
 test: pytest asan
 
+# A worker for each core; the tests of a file share what they have started.
 pytest: build
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 lint: build
 	$(BIN)/ruff check .
@@ -116,7 +117,7 @@ asan: $(DEPS)
 asan-tests: asan-build
 	cd $(ASAN) && LD_PRELOAD=`ldd rs/_fastpath/arena.*.so | awk '/lib(clang_rt\.)?asan/ {print $$3}'` \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	  $(abspath $(PY)) -m pytest -q -p no:cacheprovider -o timeout=600 \
+	  $(abspath $(PY)) -m pytest -q -p no:cacheprovider --numprocesses=auto -o timeout=600 \
 	  -m 'not data and not interop' $(ASAN_TESTS)
 
 # --- a virtual environment with everything that pyproject.toml names

@@ -203,7 +203,12 @@ def test_two_octet_speakers_get_and_give_as4_path(
             old.wait_routes(prefix)
             assert old.attributes[prefix]["as_path"] == path
             assert old.attributes[prefix]["aggregator"] == (100010, "192.0.2.1")
-            raw = old.raw_attributes(old.updates()[-1])
+            # The last one with an aggregator; other routes may have come or gone since.
+            raw = next(
+                found
+                for update in reversed(old.updates())
+                if AttrType.AGGREGATOR in (found := old.raw_attributes(update))
+            )
             as2_path = b"".join(asn.to_bytes(2, "big") for asn in (AS_TRANS, 65010, AS_TRANS))
             assert raw[AttrType.AS_PATH] == b"\x02\x03" + as2_path
             assert AttrType.AS4_PATH in raw
