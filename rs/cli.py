@@ -109,11 +109,12 @@ def check(config: Path) -> None:
     from rs.configfile import load_config  # noqa: PLC0415 - not for --version
     from rs.irr import load_sets  # noqa: PLC0415 - not for --version
     from rs.nexthops import check_orr  # noqa: PLC0415 - not for --version
+    from rs.rpki import file_faults  # noqa: PLC0415 - not for --version
 
     loaded = load_config(config)
     load_sets(loaded)
     check_orr(loaded)
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *file_faults(loaded.rpki.files)):
         click.echo(f"warning: {warning}", err=True)
     for name, value in _summary(loaded):
         click.echo(f"{name:<10} {value}")

@@ -18,6 +18,7 @@ import attrs
 from rs.config import HOLD_TIME, LocalRole, Neighbor, Role, role_defaults
 from rs.configkeys import keys_of
 from rs.configvalues import Endpoint
+from rs.filterconfig import RpkiRule
 from rs.iana import BGP_PORT, Family
 from rs.nexthopconfig import NextHopSource
 from rs.prefixset import PrefixTable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from rs.config import Api, Router
+    from rs.filterconfig import Rpki
     from rs.nexthopconfig import NextHops
 
     Values = Mapping[str, Any]
@@ -294,6 +296,19 @@ def filter_warnings(neighbors: Iterable[Neighbor]) -> Iterator[str]:
         if found:
             more = f" and {len(found) - 3} more" if len(found) > 3 else ""
             yield f"{key} without {source} checks nothing: {', '.join(found[:3])}{more}"
+
+
+def rpki_warnings(neighbors: Iterable[Neighbor], rpki: Rpki) -> Iterator[str]:
+    """Yield a warning when routes are to be refused by RPKI, and nobody says what is invalid."""
+    if rpki.caches or rpki.files:
+        return
+    found = [n.name for n in neighbors if n.filters.rpki is RpkiRule.REJECT]
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        yield (
+            f'rpki = "reject" without caches or files in [rpki] checks nothing: '
+            f"{', '.join(found[:3])}{more}"
+        )
 
 
 def mapped_faults(neighbors: Iterable[Neighbor]) -> Iterator[tuple[str, str]]:

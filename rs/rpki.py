@@ -33,6 +33,15 @@ class Publisher(Protocol):
         """Take note that a source has none any longer."""
 
 
+def file_faults(paths: Sequence[Path]) -> Iterator[str]:
+    """Read VRP files and yield what is wrong with them; the daemon would start all the same."""
+    for path in paths:
+        try:
+            vrps.read(path)
+        except VrpError as error:
+            yield str(error)
+
+
 class RpkiFiles:
     """The VRP files in use."""
 

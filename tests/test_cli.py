@@ -109,6 +109,28 @@ def test_check_puts_warnings_on_standard_error(invoke, tmp_path):
     assert result.stderr == f'warning: {path}: include[0] (line 1): "*.none" matches no file\n'
 
 
+def test_check_reads_vrp_files(invoke, tmp_path):
+    path = tmp_path / "rs.toml"
+    path.write_text(GOOD + '[rpki]\nfiles = ["none.json", "cut.json"]\n')
+    (tmp_path / "cut.json").write_text('{"roas": [')
+    result = invoke("check", path)
+    assert result.exit_code == 0
+    first, second = result.stderr.splitlines()
+    assert first.startswith(f"warning: {tmp_path}/none.json: ")
+    assert second.startswith(f"warning: {tmp_path}/cut.json: ")
+
+
+def test_check_warns_of_rpki_without_data(invoke, tmp_path):
+    path = tmp_path / "rs.toml"
+    path.write_text(GOOD + '[filters]\nrpki = "reject"\n')
+    result = invoke("check", path)
+    assert result.exit_code == 0
+    words = 'warning: rpki = "reject" without caches or files in [rpki] checks nothing: '
+    assert result.stderr.startswith(words)
+    path.write_text(path.read_text() + '[rpki]\ncaches = [{ host = "127.0.0.1" }]\n')
+    assert invoke("check", path).stderr == ""
+
+
 def test_check_of_a_faulty_file(invoke, tmp_path):
     path = tmp_path / "rs.toml"
     path.write_text(GOOD.replace("asn = 5", "asn = 0").replace("64500", "-1"))
