@@ -249,6 +249,8 @@ class KernelWatch:
 
 
 def _netlink_socket() -> socket.socket:
+    if not hasattr(socket, "AF_NETLINK"):
+        raise OSError(errno.EAFNOSUPPORT, "this system has no netlink")
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
         try:

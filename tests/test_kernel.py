@@ -236,6 +236,12 @@ def test_without_netlink_next_hops_count_as_reachable(monkeypatch, caplog):
     assert any("next hops count as reachable" in r.getMessage() for r in caplog.records)
 
 
+def test_a_system_without_netlink(monkeypatch):
+    monkeypatch.delattr(socket, "AF_NETLINK")
+    with pytest.raises(OSError, match="no netlink"):
+        kernel._netlink_socket()
+
+
 def test_patience_ends(monkeypatch, caplog):
     async def scene(fake, watch, hops):
         monkeypatch.setattr(fake, "answer", lambda sock: None)

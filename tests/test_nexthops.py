@@ -494,6 +494,23 @@ def test_an_adj_rib_out_that_nobody_has_goes_in_slices(tmp_path, monkeypatch):
     assert sum(map(attrs.refs, handles)) == references - 101
 
 
+def test_a_neighbor_from_a_range_joins_its_group(tmp_path):
+    (tmp_path / "east.json").write_text("{}")
+    text = (
+        '[router]\nasn = 64500\nrouter_id = "10.0.0.1"\nrole = "route-reflector"\n'
+        'listen = ["10.0.0.1:1790"]\n'
+        f'{ORR}[[neighbors]]\nrange = "10.1.0.0/24"\nroute_reflector_client = true\norr = "west"\n'
+        '[[neighbors]]\nrange = "10.2.0.0/24"\n'
+    )
+    lab = Kit(tmp_path, text)
+    lab.up("10.1.0.1", "10.1.0.2", "10.1.0.3", asn=64500)
+    lab.announce("10.1.0.1", "20.0.0.0/24", hop="10.9.2.1", path=(65001,))
+    lab.announce("10.1.0.2", "20.0.0.0/24", hop="10.9.1.1", path=(65001,))
+    lab.settle()
+    assert next_hops_sent(lab)["10.1.0.3"] == "10.9.1.1"
+    assert len(lab.router.exporter.views[V4]) == 1
+
+
 # --- show -----------------------------------------------------------------------------------------
 
 

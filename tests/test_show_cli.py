@@ -71,6 +71,18 @@ class TestTables:
         assert "1h03m" in text
         assert any(line.split()[:2] == ["ipv4-unicast", "603"] for line in text.splitlines())
 
+    def test_next_hops(self, run):
+        lines = run("nexthops").splitlines()
+        assert lines[0].split() == ["Next", "hop", "Metric", "Paths"]  # no metrics, no way
+        assert [line.split() for line in lines[1:]] == [
+            [A, "0", "2"],
+            [B, "0", "601"],
+            ["2001:db8::3", "0", "1"],
+        ]
+        found = json.loads(run("nexthops", "--json"))
+        assert [one["address"] for one in found] == [A, B, "2001:db8::3"]
+        assert {one["source"] for one in found} == {"none"}
+
     def test_neighbors(self, run):
         lines = run("neighbors").splitlines()
         assert lines[0].split()[:4] == ["Neighbor", "AS", "State", "Since"]

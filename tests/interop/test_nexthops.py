@@ -35,7 +35,7 @@ ONE6, TWO6 = "2001:db8:50:1::1", "2001:db8:50:2::1"
 """Next hops; nobody lives there. Clients have them on a network of their own, the reflector not."""
 SOON = 1.0
 """Seconds in which a client must have the other path."""
-LATENCY = 0.5
+LATENCY = 1.0
 """Seconds that a loaded machine may take on top, for the processes in between."""
 
 
