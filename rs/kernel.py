@@ -86,6 +86,7 @@ class KernelWatch:
         if self._next_hops.kernel is self._table:
             return
         self.close()
+        self._first.clear()
         self._table = self._next_hops.kernel
         if self._table is not None:
             self._open()

@@ -8,6 +8,7 @@ collector are clients and must have the right one.
 from __future__ import annotations
 
 import json
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from .daemons.lan import Host, ip
 from .daemons.rs import Member, Rs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from .daemons.base import Daemon
@@ -42,8 +43,16 @@ LATENCY = 1.0
 class Backbone:
     """A reflector, two sources of the same prefixes, and clients."""
 
-    def __init__(self, lan: Lan, directory: Path, tables: str, **groups: str) -> None:
-        """Start everybody; `groups` are names of clients' groups by client."""
+    def __init__(
+        self,
+        lan: Lan,
+        directory: Path,
+        tables: str,
+        *,
+        clients: Iterable[str] = ("bird", "frr"),
+        **groups: str,
+    ) -> None:
+        """Configure everybody; `groups` are names of clients' groups by client."""
         self.host = lan.host(1)
         self.directory = directory
         self.rs = Rs(self.host, directory / "rs", ASN)
@@ -52,7 +61,7 @@ class Backbone:
         neighbors = [Neighbor(self.host.address, ASN)]
         self.clients: dict[str, Daemon] = {
             name: DAEMONS[name](lan.host(number), directory / name, ASN, neighbors)
-            for name, number in (("bird", 11), ("frr", 12))
+            for number, name in enumerate(clients, 11)
         }
         self.one, self.two, self.watcher = (
             self.collector(lan.host(number)) for number in (21, 22, 23)
@@ -223,6 +232,38 @@ def test_clients_follow_the_kernel(backbone: Callable[..., Backbone]) -> None:
     net.watch(ONE, since=since + 1.0)
     assert net.watcher.faults == []
     assert {n["state"] for n in net.rs.neighbors().values()} == {"Established"}
+
+
+def test_another_source_by_reload(lan: Lan, tmp_path: Path) -> None:
+    """None, the kernel's table, another one, its default route: sessions stay up."""
+    net = Backbone(lan, tmp_path, "", clients=())
+    net.ip(
+        f"route add 10.50.1.0/24 via {net.one.host.address} metric 7",
+        f"route add 10.50.2.0/24 via {net.two.host.address} metric 8 table 100",
+        f"route add default via {net.one.host.address}",
+    )
+
+    def reload(tables: str, hop: str | None, one: int | None, two: int | None) -> None:
+        assert net.rs.process is not None
+        net.rs.tables = tables
+        (net.rs.workdir / "rs.toml").write_text(net.rs.config())
+        net.rs.process.signal(signal.SIGHUP)
+        net.watch(hop)
+        found = {hop["address"]: hop["metric"] for hop in net.rs.show("nexthops")}
+        assert (found[ONE], found[TWO]) == (one, two)
+
+    try:
+        net.start()
+        net.watch(ONE)
+        kernel = '[next_hops]\nsource = "kernel"\n'
+        reload(f"{kernel}table = 100\n", TWO, None, 8)
+        reload(kernel, ONE, 7, None)
+        reload(f"{kernel}table = 77\n", None, None, None)
+        reload(f"{kernel}default_route = true\n", TWO, 7, 0)
+        reload("", ONE, 0, 0)
+        assert {n["flaps"] for n in net.rs.neighbors().values()} == {0}
+    finally:
+        net.stop()
 
 
 def test_groups_of_clients_have_their_own_exits(backbone: Callable[..., Backbone]) -> None:
