@@ -184,6 +184,7 @@ class Groups:
                 choice=key.choice,
                 max_paths=key.max_paths,
                 vantage=self._vantage_of(key.orr),
+                policy=key.policy,
             )
         )
         self._exporter.views[key.family].append(view)

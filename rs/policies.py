@@ -89,13 +89,11 @@ class Policies:
 
     def export_terms(self, peer: Peer) -> Terms | None:
         """Return the fast path's part of that."""
-        program = self.export_program(peer)
-        return program.terms if program is not None else None
+        return _terms(self.export_program(peer))
 
     def set_import(self, peer: Peer) -> bool:
         """Use a peer's import policy from now on; return whether it is another one."""
-        program = self.import_program(peer)
-        terms = program.terms if program is not None else None
+        terms = _terms(self.import_program(peer))
         if self._rib.policy(peer.slot) is terms:
             return False
         self._rib.set_policy(peer.slot, terms)
@@ -135,6 +133,11 @@ class Policies:
         )
         self._rib.attrs.drop(out_h)
         return program.why(fired) if reason else None
+
+
+def _terms(program: Program | None) -> Terms | None:
+    """Return what is run; nothing where no term is left that could fit."""
+    return program.terms if program is not None and program.terms.n_terms else None
 
 
 def facts(peer: Peer) -> Facts:

@@ -407,7 +407,7 @@ class Glance:
                 total += sum(len(reached) for _, reached in entries)  # nobody is in two of them
             # Entries stand in the order of the paths they came from.
             for attrs_h, reached in entries:
-                i = self._source(view, attrs_h, raw, start)
+                i = self._source(view, h, attrs_h, raw, start)
                 if i is not None:
                     slots[i] += reached
                     start = i + 1
@@ -505,15 +505,16 @@ class Glance:
         return found
 
     def sent_items(
-        self, prefix: str, view: View, sent: list[tuple[int, int]], raw: list[RawPath]
+        self, key: Key, h: int, view: View, sent: list[tuple[int, int]], raw: list[RawPath]
     ) -> list[RouteItem]:
         """Return what a member has been sent for a prefix, with the paths that it came from.
 
         `sent` holds (path identifier, attribute set), in the order of the paths.
         """
         items, start = [], 0
+        prefix = prefix_text(key)
         for path_id, attrs_h in sent:
-            i = self._source(view, attrs_h, raw, start)
+            i = self._source(view, h, attrs_h, raw, start)
             if i is not None:
                 start = i + 1
             items.append(self._sent_item(prefix, path_id, attrs_h, raw, i))
@@ -546,14 +547,17 @@ class Glance:
         found["attributes"] = self.attributes(attrs_h)
         return found
 
-    def _source(self, view: View, attrs_h: int, raw: list[RawPath], start: int = 0) -> int | None:
+    def _source(
+        self, view: View, h: int, attrs_h: int, raw: list[RawPath], start: int = 0
+    ) -> int | None:
         """Return which usable path from `start` on is sent to a view as this attribute set."""
         derived = self.router.exporter.rewriter.derived_form
         for i in range(start, len(raw)):
             slot, _, path_attrs_h, flags, _, _ = raw[i]
             if flags & UNUSED:
                 return None
-            if derived(view.adj.program, path_attrs_h, slot) == attrs_h:
+            form = derived(view.adj.program, path_attrs_h, slot)
+            if view.adj.edited(h, slot, path_attrs_h, flags, form) == attrs_h:
                 return i
         return None
 
@@ -693,7 +697,7 @@ class RoutesWalk:
             sent = sender.adj.sent_paths(h, peer.slot) if sender is not None else []
             if sender is None or not sent:
                 return []
-            return glance.sent_items(prefix_text(key), sender, sent, table.paths_of(h))
+            return glance.sent_items(key, h, sender, sent, table.paths_of(h))
         raw: list[RawPath] = table.paths_of(h)
         chosen = []
         for i, (slot, _, _, flags, _, _) in enumerate(raw):

@@ -45,9 +45,16 @@ from rs.session import (
     SessionConfig,
     Up,
 )
-from tests.reference import codec, export
+from tests.reference import codec, export, policy
 from tests.reference.rib import Peer as ReferencePeer
-from tests.reference.rib import ReferenceRouter, RouterOptions, added_otc, reject_reasons
+from tests.reference.rib import (
+    Held,
+    ReferenceRouter,
+    RouterOptions,
+    added_otc,
+    reject_reason,
+    reject_reasons,
+)
 from tests.reference.update import Context, Outcome, decode_update
 
 if TYPE_CHECKING:
@@ -59,6 +66,12 @@ Attrs = dict[str, Any]
 V4, V6 = Family.IPV4_UNICAST, Family.IPV6_UNICAST
 BOTH = (V4, V6)
 RS_ASN = 64500
+POLICY_KINDS = {
+    export.Kind.RS_CLIENT: "rs-client",
+    export.Kind.EBGP: "ebgp",
+    export.Kind.RR_CLIENT: "rr-client",
+    export.Kind.IBGP: "ibgp",
+}
 LOCAL = {V4: "10.0.0.1", V6: "2001:db8::1"}
 """Our own addresses, by family."""
 SEQ = 2
@@ -308,6 +321,41 @@ class Oracle(ReferenceRouter):
         """Families in which a member gets several paths (RFC 7911)."""
         self.asked: dict[int, int] = {}
         """How many paths of a prefix a member wants at most (PATHS-LIMIT), 0 for any number."""
+        self.policies: dict[str, Any] = {}
+        """Policies by name, as TOML would give them; see tests/reference/policy.py."""
+        self.world = policy.World(local_asn=options.asn)
+
+    def admit(self, index: int, prefix: str, attrs: Attrs) -> tuple[Attrs, RejectReason]:
+        """Run a neighbor's import policies."""
+        neighbor = self.neighbors[index]
+        names = [*neighbor.router.import_policy, *neighbor.import_policy]
+        route = policy.Route(prefix, attrs, self.facts(index))
+        found = policy.run(self.policies, names, route, self.world)
+        if not found.accepted:
+            return attrs, RejectReason.POLICY_REJECT
+        return policy.apply(attrs, found.edits, self.world), RejectReason.NONE
+
+    def judge_again(self) -> None:
+        """Judge every path anew, because policies have changed."""
+        for index, table in self.adj_rib_in.items():
+            for key, held in table.items():
+                reason = reject_reason(held.raw, self.peers[index], self.options)
+                used = held.raw
+                if reason is RejectReason.NONE:
+                    used, reason = self.admit(index, key[0], held.raw)
+                table[key] = Held(dict(used), held.received, reason, held.raw)
+
+    def facts(self, index: int) -> policy.Neighbor:
+        """What a policy may ask of a neighbor."""
+        peer = self.peers[index]
+        return policy.Neighbor(peer.address, peer.asn, POLICY_KINDS[peer.kind])
+
+    def verdict(self, prefix: str, path: Any, index: int) -> policy.Verdict:
+        """What a member's export policies say of a path."""
+        neighbor = self.neighbors[index]
+        names = [*neighbor.router.export_policy, *neighbor.export_policy]
+        route = policy.Route(prefix, path.attrs, self.facts(path.peer), self.facts(index))
+        return policy.run(self.policies, names, route, self.world)
 
     def due(self, prefix: str, ranked: Sequence[Any]) -> dict[int, list[Attrs]]:
         """What every member must have of one prefix, in order of preference."""
@@ -318,7 +366,12 @@ class Oracle(ReferenceRouter):
             neighbor = self.neighbors[member.index]
             ranked = self.ranked_for(member.index, list(ours))
             options = self.options_for(member.index)
-            if family in self.many.get(member.index, ()):
+            judged = {id(p): self.verdict(prefix, p, member.index) for p in ranked}
+            many = family in self.many.get(member.index, ())
+            if not many and member.kind is not export.Kind.RS_CLIENT:
+                ranked = ranked[:1]  # the best path or nothing
+            ranked = [p for p in ranked if judged[id(p)].accepted]
+            if many:
                 choice = export.Choice(in_family(neighbor.add_path_send, family).value)
                 limits = in_family(neighbor.add_path_limit, family), self.asked.get(member.index, 0)
                 limit = min(filter(None, limits), default=0)
@@ -328,7 +381,8 @@ class Oracle(ReferenceRouter):
                 best = export.best_for(member, ranked, options)
                 paths = [] if best is None else [best]
             if paths:
-                found[member.index] = [self.output(p, member, family, options) for p in paths]
+                sent = [(self.output(p, member, family, options), judged[id(p)]) for p in paths]
+                found[member.index] = [policy.apply(a, v.edits, self.world) for a, v in sent]
         return found
 
     def options_for(self, index: int) -> export.ExportOptions:
@@ -859,7 +913,8 @@ class Lab:
             assert key in rejected, f"{what} {key} is rejected as {seen[key]!r}"
             held = self.oracle.adj_rib_in[slot][prefix, path_id]
             # Where several checks fail, any of them is a reason.
-            reasons = reject_reasons(held.attrs, self.oracle.peers[slot], self.oracle.options)
+            reasons = reject_reasons(held.raw, self.oracle.peers[slot], self.oracle.options)
+            reasons = reasons or [held.reason]
             assert seen.get(key) in reasons, f"{what} {key}: {seen.get(key)!r}, not {reasons}"
 
     def check_empty(self) -> None:

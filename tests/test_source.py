@@ -125,7 +125,7 @@ def test_the_fast_path_knows_nothing_above_it() -> None:
 
 
 CIMPORTS = """
-adjout: arena control decide orr paths rewrite rib sets types
+adjout: arena control decide orr paths rewrite rib sets terms types
 arena:
 asnset:
 aspath: asnset wire
@@ -161,7 +161,7 @@ pattern: types wire
 pfxset: text wire
 play: mrttable recode types wire
 recode: attrs decode types wire
-rewrite: arena attrs commrules paths rib types wire
+rewrite: arena attrs commrules edits paths rib types wire
 rib: arena attrs control decide filter memo paths sets terms trie types wire
 roa: arena text trie types wire
 sets:

@@ -7,6 +7,7 @@ from rs._fastpath.orr cimport Vantage
 from rs._fastpath.paths cimport path_t
 from rs._fastpath.rewrite cimport Program, Rewriter
 from rs._fastpath.rib cimport Rib, Table
+from rs._fastpath.terms cimport Terms
 
 cdef enum:
     ALL_FILLED = 0xFFFFFFFF     # AdjOut.filled after the first walk
@@ -29,6 +30,8 @@ cdef class AdjOut:
     cdef readonly Table table
     cdef Rewriter rewriter
     cdef readonly Program program
+    cdef readonly Terms policy      # what an export policy says of each path; None for none
+    cdef uint32_t chain             # of the path at hand: edits that its forms are due
     cdef bint next_best             # RFC 7947 2.3: who may not have the best path gets the next
     cdef public bint client_to_client   # RFC 4456: routes of a client go to others of its cluster
     cdef readonly Vantage vantage   # RFC 9107: ranks for these members; None: the RIB's ranking
@@ -51,6 +54,7 @@ cdef class AdjOut:
     # Scratch: how many paths a member has so far, a bitmap for each binary digit; then who is full.
     cdef uint64_t *have
 
+    cdef bint _passes(self, uint32_t h, const path_t *p) except -1
     cdef int evaluate(self, uint32_t h) except -1
     cdef int store(self, uint32_t h) except -1
     cdef void release(self, uint32_t pos, uint32_t end) noexcept nogil

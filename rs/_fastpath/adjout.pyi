@@ -5,6 +5,7 @@ from typing import Self, final
 from rs._fastpath.orr import Vantage
 from rs._fastpath.rewrite import Program, Rewriter
 from rs._fastpath.rib import Rib, Table
+from rs._fastpath.terms import Terms
 
 @final
 class AdjOut:
@@ -21,11 +22,15 @@ class AdjOut:
         max_paths: int = 0,
         choice: int = 0,
         vantage: Vantage | None = None,
+        policy: Terms | None = None,
     ) -> Self: ...
     @property
     def table(self) -> Table: ...
     @property
     def program(self) -> Program: ...
+    @property
+    def policy(self) -> Terms | None:
+        """What an export policy says of each path."""
     client_to_client: bool
     """RFC 4456: a client gets the routes of other clients of its cluster."""
     @property
@@ -43,6 +48,8 @@ class AdjOut:
     @property
     def prefixes(self) -> int:
         """Prefixes that somebody has."""
+    def edited(self, h: int, slot: int, attrs_h: int, flags: int, form_h: int) -> int:
+        """Return what becomes of the form of a path by the export policy, 0 if it is kept back."""
     def sent(self, h: int) -> list[tuple[int, int]]:
         """Return [(attribute handle, member set handle)] of a prefix, as sent last."""
     def sent_to(self, h: int, slot: int) -> int:

@@ -20,7 +20,7 @@ ADD-PATH.
 """
 
 cimport cython
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
@@ -53,6 +53,7 @@ from rs._fastpath.paths cimport (
 from rs._fastpath.rib cimport Rib
 from rs._fastpath.sets cimport SET_ALL, SET_NONE, and_not
 from rs._fastpath.stamp cimport check_abi
+from rs._fastpath.terms cimport Terms, route_t
 from rs._fastpath.types cimport (
     AS_COMPILED,
     AS_HAS_OTC,
@@ -81,7 +82,7 @@ cdef enum:
 cdef class AdjOut:
     def __cinit__(self, Rib rib, uint32_t family, Rewriter rewriter, Program program,
                   bint client_to_client=True, bint addpath=False, uint32_t max_paths=0,
-                  uint32_t choice=PATHS_ALL, Vantage vantage=None):
+                  uint32_t choice=PATHS_ALL, Vantage vantage=None, Terms policy=None):
         if max_paths > MAX_PATHS:
             raise ValueError(f"at most {MAX_PATHS} paths can be chosen; 0 sends all")
         if choice > PATHS_EQUAL:
@@ -97,6 +98,7 @@ cdef class AdjOut:
             raise MemoryError
         self.rib = rib
         self.vantage = vantage
+        self.policy = policy
         self.table = rib.tables[family]
         self.rewriter = rewriter
         self.program = program
@@ -167,8 +169,14 @@ cdef class AdjOut:
         return e
 
     cdef int _fresh(self, uint32_t attrs_h, uint32_t set_h, uint32_t path_id) except -1:
+        """Add an entry, with what an export policy changes in its attributes."""
         cdef entry_t *p
         cdef uint32_t *ids
+        if self.chain:
+            attrs_h = self.rewriter.adjust(self.policy.edits, attrs_h, self.chain)
+            if attrs_h == 0:
+                self.rib.sets.unref(set_h)
+                return 0            # no message could hold it
         if self.n_fresh == self.fresh_cap:
             p = <entry_t *>realloc(self.fresh, <uint64_t>self.fresh_cap * 2 * sizeof(entry_t))
             if p == NULL:
@@ -279,6 +287,24 @@ cdef class AdjOut:
         return self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer, transform), set_h,
                            path_id)
 
+    cdef bint _passes(self, uint32_t h, const path_t *p) except -1:
+        """Whether the export policy lets a path through; `chain` is what it changes then.
+
+        What it asks for may depend on the source, and is remembered for the attribute set otherwise.
+        """
+        cdef route_t r
+        cdef uint32_t reason
+        r.addr = self.table.trie.addr(h)
+        r.plen = self.table.trie.plen(h)
+        r.family = self.table.family
+        r.state = p.flags >> PATH_STATE_SHIFT
+        r.source = &self.rib.peers[p.peer]
+        try:
+            reason = self.policy.run(self.rib.attrs, p.attrs_h, 0, &r, &self.chain)
+        finally:
+            self.policy.let_go(self.rib.attrs)
+        return reason == 0
+
     cdef int evaluate(self, uint32_t h) except -1:
         """Fill `fresh` with what is due for a prefix now; rank it first if need be."""
         cdef uint32_t words = self.rib.sets.words
@@ -301,7 +327,8 @@ cdef class AdjOut:
             p_h = self.following(p)
             if not self.rib.attrs.at(p.attrs_h).flags & AS_COMPILED:
                 self.rib.control.compile(p.attrs_h)
-            if not self._allowed(p.peer, p.attrs_h):
+            if not self._allowed(p.peer, p.attrs_h) or (
+                    self.policy is not None and not self._passes(h, p)):
                 if self.next_best:
                     continue
                 break
@@ -359,7 +386,8 @@ cdef class AdjOut:
             p_h = self.following(p)
             if not self.rib.attrs.at(p.attrs_h).flags & AS_COMPILED:
                 self.rib.control.compile(p.attrs_h)
-            if not self._allowed(p.peer, p.attrs_h):
+            if not self._allowed(p.peer, p.attrs_h) or (
+                    self.policy is not None and not self._passes(h, p)):
                 continue
             base = self._base(p.attrs_h)
             if any_path:
@@ -496,6 +524,22 @@ cdef class AdjOut:
         return 0
 
     # --- for Python -------------------------------------------------------------------------------
+
+    def edited(self, uint32_t h, uint32_t slot, uint32_t attrs_h, uint32_t flags, uint32_t form_h):
+        """Return what becomes of the form of a path by the export policy: a borrowed handle, 0 if
+        the policy keeps it back."""
+        cdef path_t p
+        if self.policy is None:
+            return form_h
+        memset(&p, 0, sizeof(path_t))
+        p.peer = <uint16_t>slot
+        p.attrs_h = attrs_h
+        p.flags = <uint8_t>flags
+        if not self._passes(h, &p):
+            return 0
+        if self.chain == 0:
+            return form_h
+        return self.rewriter.adjust(self.policy.edits, form_h, self.chain)
 
     def sent(self, uint32_t h):
         """Return [(attribute handle, member set handle)] of a prefix, as sent last."""

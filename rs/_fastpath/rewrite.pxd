@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from rs._fastpath.arena cimport slab_t
 from rs._fastpath.attrs cimport attr_t
+from rs._fastpath.edits cimport Edits
 from rs._fastpath.paths cimport ROLE_RS_CLIENT, peer_t
 from rs._fastpath.rib cimport Rib
 from rs._fastpath.types cimport AS_HAS_OTC
@@ -36,6 +37,9 @@ cdef inline uint32_t ingress_otc(const peer_t *source, uint32_t flags) noexcept 
     """
     return source.asn if source.role >= ROLE_RS_CLIENT and not flags & AS_HAS_OTC else 0
 
+cdef enum:
+    FORM_EDITED = 0x80000000    # derived_t.program: the rest is a chain of edits (edits.pxd)
+
 cdef class Program
 
 cdef class Rewriter:
@@ -47,6 +51,7 @@ cdef class Rewriter:
 
     cdef uint32_t derive(self, Program program, uint32_t attrs_h, uint32_t source,
                          uint32_t transform) except 0
+    cdef uint32_t adjust(self, Edits edits, uint32_t out_h, uint32_t chain) except? 0
     cdef bint _keeps(self, uint32_t attrs_h, uint32_t other_h, uint32_t depth) noexcept nogil
     cdef uint32_t _build(self, Program program, uint32_t attrs_h, bint reflected,
                          uint32_t originator, uint32_t cluster, uint32_t otc,

@@ -20,11 +20,12 @@ front of it that of the client it goes to where this is another one.
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy, memmove
+from libc.string cimport memcmp, memcpy, memmove, memset
 
 from rs._fastpath.arena cimport slab_alloc, slab_at, slab_free_all, slab_init, slab_release
 from rs._fastpath.attrs cimport attr_next, attr_t
 from rs._fastpath.commrules cimport KIND_EXTENDED, KIND_LARGE, KIND_STANDARD, N_KINDS
+from rs._fastpath.edits cimport Edits
 from rs._fastpath.paths cimport (
     PEER_IBGP,
     PEER_RR_CLIENT,
@@ -222,6 +223,36 @@ cdef class Rewriter:
         d.out_h = out_h
         s.derived_h = d_h
         return out_h
+
+    cdef uint32_t adjust(self, Edits edits, uint32_t out_h, uint32_t chain) except? 0:
+        """Return the set to send instead of `out_h` after what an export policy changes in it.
+
+        Borrowed as from derive(); 0 if it is too long to be sent.
+        """
+        cdef uint32_t d_h = self.rib.attrs.at(out_h).derived_h
+        cdef uint32_t key = FORM_EDITED | chain, made
+        cdef derived_t *d
+        while d_h:
+            d = <derived_t *>slab_at(&self.derived, d_h)
+            if d.program == key:
+                return d.out_h
+            d_h = d.next_h
+        made = edits.changed(self.rib.attrs, out_h, chain, 0)
+        if made == 0:
+            return 0
+        if made == out_h:
+            self.rib.attrs.unref(made)      # a set must not own itself
+        elif self._keeps(made, out_h, 0):
+            self.rib.attrs.unref(made)
+            return made
+        d_h = slab_alloc(&self.derived)
+        d = <derived_t *>slab_at(&self.derived, d_h)
+        memset(d, 0, sizeof(derived_t))
+        d.next_h = self.rib.attrs.at(out_h).derived_h
+        d.program = key
+        d.out_h = made
+        self.rib.attrs.at(out_h).derived_h = d_h
+        return made
 
     cdef bint _keeps(self, uint32_t attrs_h, uint32_t other_h, uint32_t depth) noexcept nogil:
         """Whether a set keeps another one alive as its form, or as the form of a form."""

@@ -118,8 +118,11 @@ class Held:
     """One entry of an Adj-RIB-In."""
 
     attrs: Attrs
+    """As import policy left them."""
     received: float
     reason: RejectReason
+    raw: Attrs
+    """As they were received."""
 
 
 def first_as(attrs: Attrs) -> int | None:
@@ -218,14 +221,22 @@ class ReferenceRouter:
         self._tick(now)
         table = self.adj_rib_in[index]
         held = table.get((prefix, path_id))
-        if held is not None and held.attrs == attrs:
+        if held is not None and held.raw == attrs:
             return held.reason
         limit = self.peers[index].path_limit
         if held is None and limit and sum(p == prefix for p, _ in table) >= limit:
             return RejectReason.NONE
         reason = reject_reason(attrs, self.peers[index], self.options)
-        table[prefix, path_id] = Held(dict(attrs), self.clock, reason)
+        used = attrs
+        if reason is RejectReason.NONE:
+            used, reason = self.admit(index, prefix, attrs)
+        table[prefix, path_id] = Held(dict(used), self.clock, reason, dict(attrs))
         return reason
+
+    def admit(self, index: int, prefix: str, attrs: Attrs) -> tuple[Attrs, RejectReason]:
+        """Run import policies, of which there are none here, over what has passed the checks."""
+        del index, prefix
+        return attrs, RejectReason.NONE
 
     def withdraw(self, index: int, prefix: str, path_id: int = 0) -> None:
         """Remove a path; unknown ones are ignored (RFC 7911 5)."""
