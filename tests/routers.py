@@ -324,11 +324,14 @@ class Oracle(ReferenceRouter):
         self.policies: dict[str, Any] = {}
         """Policies by name, as TOML would give them; see tests/reference/policy.py."""
         self.world = policy.World(local_asn=options.asn)
+        self.import_policy: tuple[str, ...] = ()
+        """Those of [router]."""
+        self.export_policy: tuple[str, ...] = ()
 
     def admit(self, index: int, prefix: str, attrs: Attrs) -> tuple[Attrs, RejectReason]:
         """Run a neighbor's import policies."""
         neighbor = self.neighbors[index]
-        names = [*neighbor.router.import_policy, *neighbor.import_policy]
+        names = [*self.import_policy, *neighbor.import_policy]
         route = policy.Route(prefix, attrs, self.facts(index))
         found = policy.run(self.policies, names, route, self.world)
         if not found.accepted:
@@ -353,7 +356,7 @@ class Oracle(ReferenceRouter):
     def verdict(self, prefix: str, path: Any, index: int) -> policy.Verdict:
         """What a member's export policies say of a path."""
         neighbor = self.neighbors[index]
-        names = [*neighbor.router.export_policy, *neighbor.export_policy]
+        names = [*self.export_policy, *neighbor.export_policy]
         route = policy.Route(prefix, path.attrs, self.facts(path.peer), self.facts(index))
         return policy.run(self.policies, names, route, self.world)
 
@@ -382,8 +385,16 @@ class Oracle(ReferenceRouter):
                 paths = [] if best is None else [best]
             if paths:
                 sent = [(self.output(p, member, family, options), judged[id(p)]) for p in paths]
-                found[member.index] = [policy.apply(a, v.edits, self.world) for a, v in sent]
+                found[member.index] = [
+                    self.edited(attrs, verdict, internal=member.kind.internal)
+                    for attrs, verdict in sent
+                ]
         return found
+
+    def edited(self, attrs: Attrs, verdict: policy.Verdict, *, internal: bool) -> Attrs:
+        """Attributes after export policies; LOCAL_PREF is for internal members (RFC 4271 5.1.5)."""
+        out = policy.apply(attrs, verdict.edits, self.world)
+        return out if internal else export.without(out, "local_pref")
 
     def options_for(self, index: int) -> export.ExportOptions:
         """How one member is exported to."""

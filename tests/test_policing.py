@@ -121,6 +121,8 @@ class Policed(Churn):
         lab.config = config
         assert lab.oracle is not None
         lab.oracle.policies = found
+        lab.oracle.import_policy = section.import_policy
+        lab.oracle.export_policy = section.export_policy
         by_address = {n.address: n for n in neighbors}
         for speaker in lab.speakers:
             if speaker.peer is not None:

@@ -88,8 +88,8 @@ class Reloading(Lab):
             self._describe(speaker)
             table = self.oracle.adj_rib_in[slot]
             for key, held in table.items():
-                why = reject_reason(held.attrs, self.oracle.peers[slot], self.oracle.options)
-                table[key] = Held(held.attrs, held.received, why)
+                why = reject_reason(held.raw, self.oracle.peers[slot], self.oracle.options)
+                table[key] = Held(held.raw, held.received, why, held.raw)
         self.settle()
         return done
 

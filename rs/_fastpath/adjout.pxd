@@ -54,6 +54,7 @@ cdef class AdjOut:
     # Scratch: how many paths a member has so far, a bitmap for each binary digit; then who is full.
     cdef uint64_t *have
 
+    cdef uint32_t _edited(self, uint32_t form_h) except? 0
     cdef bint _passes(self, uint32_t h, const path_t *p) except -1
     cdef int evaluate(self, uint32_t h) except -1
     cdef int store(self, uint32_t h) except -1

@@ -27,6 +27,7 @@ from libc.string cimport memcpy, memset
 from rs._fastpath.arena cimport blob_alloc, blob_at, blob_free_all, blob_init, blob_release
 from rs._fastpath.control cimport MAX_PARTS, Control, part_t, parts_t
 from rs._fastpath.decide cimport DECIDED_OLDEST, candidate_t, compare, preference
+from rs._fastpath.edits cimport CHAIN_EXTERNAL
 from rs._fastpath.orr cimport Vantage
 from rs._fastpath.rewrite cimport (
     PROG_EBGP,
@@ -173,7 +174,7 @@ cdef class AdjOut:
         cdef entry_t *p
         cdef uint32_t *ids
         if self.chain:
-            attrs_h = self.rewriter.adjust(self.policy.edits, attrs_h, self.chain)
+            attrs_h = self._edited(attrs_h)
             if attrs_h == 0:
                 self.rib.sets.unref(set_h)
                 return 0            # no message could hold it
@@ -286,6 +287,13 @@ cdef class AdjOut:
             set_h = self.rib.sets.intern(left)
         return self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer, transform), set_h,
                            path_id)
+
+    cdef uint32_t _edited(self, uint32_t form_h) except? 0:
+        """A form with the changes of the path at hand, 0 if no message could hold it. Borrowed."""
+        cdef uint32_t chain = self.chain
+        if self.program.kind <= PROG_EBGP:
+            chain |= CHAIN_EXTERNAL
+        return self.rewriter.adjust(self.policy.edits, form_h, chain)
 
     cdef bint _passes(self, uint32_t h, const path_t *p) except -1:
         """Whether the export policy lets a path through; `chain` is what it changes then.
@@ -539,7 +547,7 @@ cdef class AdjOut:
             return 0
         if self.chain == 0:
             return form_h
-        return self.rewriter.adjust(self.policy.edits, form_h, self.chain)
+        return self._edited(form_h)
 
     def sent(self, uint32_t h):
         """Return [(attribute handle, member set handle)] of a prefix, as sent last."""

@@ -25,6 +25,10 @@ cdef enum:
     EDIT_HOP6 = 0x20
     EDIT_REPLACE = 0x40         # all communities go first
 
+# Beside a chain where the result is for an external neighbor, which gets no LOCAL_PREF.
+cdef enum:
+    CHAIN_EXTERNAL = 0x40000000
+
 # The changes of one term, in the order remove, set, add, prepend. One for each content.
 cdef struct edit_t:
     uint32_t flags
@@ -73,7 +77,7 @@ cdef class Edits:
     cdef uint32_t changed(self, AttrTable attrs, uint32_t attrs_h, uint32_t chain,
                           uint32_t raw_h) except? 0
     cdef uint32_t _edit(self, const edit_t *e, const uint8_t *p, uint32_t n, uint8_t *out,
-                        uint8_t *hop, uint32_t *hop_len) noexcept nogil
+                        uint8_t *hop, uint32_t *hop_len, bint external) noexcept nogil
     cdef uint8_t *_communities(self, const edit_t *e, uint32_t kind, uint32_t flags,
                                const uint8_t *v, uint32_t n, uint8_t *o) noexcept nogil
 

@@ -222,13 +222,15 @@ cdef class Edits:
                           uint32_t raw_h) except? 0:
         """Return a new reference to `attrs_h` after a chain of edits, 0 if that is too long.
 
-        `raw_h` is the set as received that the result belongs to, 0 on export. Where nothing
-        changes the result is `attrs_h` itself.
+        `raw_h` is the set as received that the result belongs to, 0 on export, when CHAIN_EXTERNAL
+        may stand beside the chain. Where nothing changes the result is `attrs_h` itself.
         """
+        cdef bint external = (chain & CHAIN_EXTERNAL) != 0
+        chain &= ~<uint32_t>CHAIN_EXTERNAL
         cdef attrset_t *s = attrs.at(attrs_h)
         cdef uint32_t order[MAX_DEPTH]
-        cdef uint32_t depth = self.chains[chain].depth
-        cdef uint32_t n = s.wire_len, i, out_h, hop_len, k = chain
+        cdef uint32_t depth
+        cdef uint32_t n = s.wire_len, i, out_h, hop_len, k
         cdef uint64_t known
         cdef uint8_t hop[32]
         cdef const uint8_t *p = attrs.wire(attrs_h)
@@ -240,12 +242,15 @@ cdef class Edits:
             return <uint32_t>known
         hop_len = attrs.hop(attrs_h).len
         memcpy(hop, attrs.hop(attrs_h).addr, 32)
+        k = chain
+        depth = self.chains[chain].depth
         for i in range(depth, 0, -1):
             order[i - 1] = self.chains[k].edit
             k = self.chains[k].before
         for i in range(depth):
             out = self.buf + BUF_LEN * (i & 1)
-            n = self._edit(&self.edits[order[i]], p, n, out, hop, &hop_len)
+            n = self._edit(&self.edits[order[i]], p, n, out, hop, &hop_len,
+                           external)
             if n > MAX_BLOCK:
                 return 0
             p = out
@@ -260,14 +265,14 @@ cdef class Edits:
         return out_h
 
     cdef uint32_t _edit(self, const edit_t *e, const uint8_t *p, uint32_t n, uint8_t *out,
-                        uint8_t *hop, uint32_t *hop_len) noexcept nogil:
+                        uint8_t *hop, uint32_t *hop_len, bint external) noexcept nogil:
         """Write a block as one edit leaves it; return its length, which may be too much."""
         cdef const uint8_t *end = p + n
         cdef const uint8_t *head
         cdef uint8_t *o = out
         cdef uint32_t type_, i
         cdef bint want_med = e.flags & EDIT_MED
-        cdef bint want_pref = e.flags & EDIT_LOCAL_PREF
+        cdef bint want_pref = e.flags & EDIT_LOCAL_PREF and not external
         cdef uint32_t kind = 0      # the first kind of communities that has not been written yet
         cdef attr_t a
         if hop_len[0] == 4 and e.flags & EDIT_HOP4:
@@ -305,7 +310,7 @@ cdef class Edits:
                 o += 4
             elif type_ == ATTR_MED and e.flags & (EDIT_MED | EDIT_NO_MED):
                 pass
-            elif type_ == ATTR_LOCAL_PREF and e.flags & EDIT_LOCAL_PREF:
+            elif type_ == ATTR_LOCAL_PREF and e.flags & EDIT_LOCAL_PREF and not external:
                 pass
             elif kind < 3 and type_ == KINDS[kind]:
                 o = self._communities(e, kind, a.flags, a.value, a.len, o)
