@@ -46,7 +46,6 @@ from rs.session import (
     Up,
 )
 from tests.reference import codec, export, policy
-from tests.reference.rib import Peer as ReferencePeer
 from tests.reference.rib import (
     Held,
     ReferenceRouter,
@@ -55,6 +54,7 @@ from tests.reference.rib import (
     reject_reason,
     reject_reasons,
 )
+from tests.reference.rib import Peer as ReferencePeer
 from tests.reference.update import Context, Outcome, decode_update
 
 if TYPE_CHECKING:

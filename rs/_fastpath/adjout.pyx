@@ -298,7 +298,7 @@ cdef class AdjOut:
     cdef bint _passes(self, uint32_t h, const path_t *p) except -1:
         """Whether the export policy lets a path through; `chain` is what it changes then.
 
-        What it asks for may depend on the source, and is remembered for the attribute set otherwise.
+        What it asks of the attribute set alone is remembered with the set.
         """
         cdef route_t r
         cdef uint32_t reason
