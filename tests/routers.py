@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rs._fastpath.outbox import Outbox
+from rs.communityconfig import BlackHolePolicy, BlackHoles, Communities
 from rs.config import Config, IgpRoute, MedRule, Neighbor, role_defaults
 from rs.config import Router as RouterConfig
 from rs.configvalues import Endpoint, in_family
@@ -55,6 +56,7 @@ from tests.reference.rib import (
     reject_reasons,
 )
 from tests.reference.rib import Peer as ReferencePeer
+from tests.reference.tags import Far, Tags
 from tests.reference.update import Context, Outcome, decode_update
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ POLICY_KINDS = {
 }
 LOCAL = {V4: "10.0.0.1", V6: "2001:db8::1"}
 """Our own addresses, by family."""
+HOLES = {V4: "192.0.2.66", V6: "2001:db8::66"}
+"""Next hops of black holes, where they are served."""
 SEQ = 2
 EVERYTHING = 1 << 40
 MAX_ROUNDS = 20_000
@@ -119,6 +123,24 @@ def make_config(
     """A configuration; `igp` maps prefixes of next hops to metrics."""
     routes = None if igp is None else tuple(IgpRoute(prefix=p, metric=m) for p, m in igp.items())
     return Config(router=router, neighbors=tuple(neighbors), igp=routes, **more)
+
+
+def tags_of(config: Config) -> Tags | None:
+    """What communities mean by a configuration, as the oracle reads it; None for the usual."""
+    if config.communities == Communities() and config.blackhole == BlackHoles():
+        return None
+    holes = config.blackhole
+    assert holes.policy_ipv4 is holes.policy_ipv6
+    return Tags(
+        definitions={
+            name: {form: str(value) for form, value in definition.forms()}
+            for name, definition in config.communities.definitions.items()
+        },
+        rs_asn=config.router.asn,
+        thresholds=config.communities.rtt_thresholds,
+        holes=holes.policy_ipv4 is BlackHolePolicy.REWRITE,
+        holes_no_export=holes.add_noexport,
+    )
 
 
 # --- the far ends ---------------------------------------------------------------------------------
@@ -315,6 +337,8 @@ class Oracle(ReferenceRouter):
     def __init__(self, options: RouterOptions) -> None:
         super().__init__(options)
         self.neighbors: dict[int, Neighbor] = {}
+        self.tags: Tags | None = None
+        """What communities mean, where that is not the usual."""
         self.next_hops: dict[int, dict[Family, str]] = {}
         """Our own address where it replaces the next hop, by member and family."""
         self.many: dict[int, tuple[Family, ...]] = {}
@@ -399,7 +423,7 @@ class Oracle(ReferenceRouter):
     def options_for(self, index: int) -> export.ExportOptions:
         """How one member is exported to."""
         honor = self.neighbors[index].honor_well_known
-        return replace(self.options.export(), honor_well_known=honor)
+        return replace(self.options.export(), honor_well_known=honor, tags=self.tags)
 
     def output(self, path: Any, member: Any, family: Family, options: Any) -> Attrs:
         """Attributes as a member gets them, with the next hop that its neighbor's keys ask for."""
@@ -412,6 +436,9 @@ class Oracle(ReferenceRouter):
         if own is not None and not (member.kind.internal and path.ibgp):
             attrs.pop("link_local", None)
             attrs["next_hop"] = own
+        elif self.tags is not None and self.tags.holes and self.tags.is_hole(path.attrs):
+            attrs.pop("link_local", None)
+            attrs["next_hop"] = HOLES[family]
         return attrs
 
     def all_paths(self) -> dict[int, dict[str, list[Attrs]]]:
@@ -541,6 +568,7 @@ class Lab:
                 },
             )
             self.oracle = Oracle(options)
+            self.oracle.tags = tags_of(config)
         self.tick(0)
 
     # --- time
@@ -607,6 +635,14 @@ class Lab:
         assert conn is not None
         neighbor = peer.neighbor
         self.oracle.neighbors[peer.slot] = neighbor
+        if self.oracle.tags is not None:
+            own = neighbor.blackhole_receive
+            self.oracle.tags.far[peer.slot] = Far(
+                asn=speaker.asn,
+                mapped=neighbor.mapped_asn,
+                rtt=neighbor.rtt if isinstance(neighbor.rtt, int) else None,
+                holes=self.router.config.blackhole.receive if own is None else own,
+            )
         self.oracle.next_hops[peer.slot] = LOCAL if neighbor.next_hop_self else {}
         agreed = peer.session.negotiated
         assert agreed is not None

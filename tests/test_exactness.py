@@ -17,16 +17,28 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rs.communityconfig import (
+    EXTENDED,
+    LARGE,
+    STANDARD,
+    BlackHolePolicy,
+    BlackHoles,
+    Communities,
+    Definition,
+    Preset,
+)
 from rs.config import AddPath, AddPathSend, LocalRole, MedRule, Role
 from rs.configvalues import ByFamily
-from rs.iana import RefreshSubtype
+from rs.iana import RefreshSubtype, WellKnownCommunity
 from rs.peer import refresh_marker
 from tests import strategies
 from tests.reference import codec
 from tests.reference.export import Kind
 from tests.reference.rib import Peer
+from tests.reference.tags import KEYS, Tags
 from tests.routers import (
     BOTH,
+    HOLES,
     RS_ASN,
     SEQ,
     V4,
@@ -47,6 +59,32 @@ FIRST_SEED = int(os.environ.get("RS_SEED", "1"))
 ALL = range(FIRST_SEED, FIRST_SEED + SEEDS)
 ONE = range(FIRST_SEED, FIRST_SEED + max(1, SEEDS // 2))
 SENDS = (*AddPathSend, ByFamily((AddPathSend.EQUAL, AddPathSend.BEST_PER_AS)))
+
+
+FORM_KINDS = {"std": STANDARD, "ext": EXTENDED, "lrg": LARGE}
+SOME_FORMS = {
+    "do_not_announce_to_peer": {
+        "std": "0:peer_as",
+        "ext": "rt:0:peer_as",
+        "lrg": "rs_as:0:peer_as",
+    },
+    "announce_to_peers_with_rtt_higher_than": {"lrg": "rs_as:21:dyn_val"},
+    "do_not_announce_to_peers_with_rtt_lower_than": {"std": "65200:dyn_val"},
+    "prepend_once_to_peers_with_rtt_lower_than": {
+        "std": "65201:dyn_val",
+        "lrg": "rs_as:31:dyn_val",
+    },
+    "prepend_thrice_to_peers_with_rtt_lower_than": {"lrg": "rs_as:33:dyn_val"},
+    "prepend_twice_to_peers_with_rtt_higher_than": {"lrg": "rs_as:32:dyn_val"},
+    "prepend_twice_to_peer": {"ext": "ro:rs_as:peer_as"},
+    "add_noexport_to_any": {"lrg": "rs_as:41:0"},
+    "add_noadvertise_to_any": {"std": "65202:1"},
+    "add_noadvertise_to_peer": {"ext": "rt:65282:peer_as"},
+    "blackholing": {"lrg": "rs_as:666:0"},
+    "learnt_from": {"std": "65203:peer_as", "lrg": "rs_as:51:peer_as"},
+    "origin": {"lrg": "rs_as:52:dyn_val"},
+}
+"""Definitions over a preset, so that each community and each form is there."""
 
 
 class Churn:
@@ -250,6 +288,81 @@ def test_route_server(seed, fat):
     assert play(churn, rounds=4, steps=220, what=what) > 1000
     if fat:
         assert churn.fallen > 0
+
+
+def tagged_attrs(definitions, targets):
+    """Attributes with values of these definitions, of numbers that some mean and some do not."""
+
+    def attrs_of(src: Source, peer: Peer, peers: list[Peer], prefix: str) -> dict[str, Any]:
+        attrs = strategies.member_attrs(src, peer, peers, prefix)
+        found = {key: list(attrs.get(key, ())) for key in KEYS.values()}
+        tags = Tags(definitions, RS_ASN)
+        for _ in range(src.integers(0, 4) if src.chance(60) else 0):
+            name = src.pick(sorted(definitions))
+            form = src.pick(sorted(definitions[name]))
+            value = tags.spelled(form, definitions[name][form], src.pick(targets))
+            if value is not None:
+                found[KEYS[form]].append(value)
+        if src.chance(10):
+            found["communities"].append(int(WellKnownCommunity.BLACKHOLE))
+        if src.chance(10):
+            found["communities"].append(int(WellKnownCommunity.NO_EXPORT))
+        for key, values in found.items():
+            attrs.pop(key, None)
+            if values:
+                attrs[key] = tuple(dict.fromkeys(values))
+        return attrs
+
+    return attrs_of
+
+
+@pytest.mark.parametrize("preset", [Preset.EURO_IX, Preset.AROUTESERVER])
+@pytest.mark.parametrize("seed", ALL)
+def test_tags(seed, preset):
+    """Every community there is, in every form, while members of all kinds come and go."""
+    what = f"RS_SEED={seed} RS_SEEDS=1 {preset}"
+    print(what)
+    src = Source.seeded(seed)
+    section = make_router()
+    speakers, peers = members(src, 24)
+    own = {
+        name: Definition(**{form: FORM_KINDS[form].parse(text) for form, text in forms.items()})
+        for name, forms in SOME_FORMS.items()
+    }
+    communities = Communities(preset=preset, own=own)
+    neighbors = [
+        make_neighbor(
+            section,
+            s.asn,
+            address=s.address,
+            extended_next_hop=True,
+            add_path=AddPath.BOTH,
+            add_path_limit=src.pick((0, 0, 1, 2, 3)),
+            mapped_asn=64600 + i if s.asn > 0xFFFF else None,
+            rtt=src.pick((None, 3, 5, 6, 40, 150, 900)),
+            blackhole_receive=src.pick((None, True, False)),
+        )
+        for i, s in enumerate(speakers)
+    ]
+    holes = BlackHoles(
+        policy_ipv4=BlackHolePolicy.REWRITE,
+        policy_ipv6=BlackHolePolicy.REWRITE,
+        next_hop_ipv4=HOLES[V4],
+        next_hop_ipv6=HOLES[V6],
+        prefix_length_ipv4=(0, 32),
+        prefix_length_ipv6=(0, 128),
+        add_noexport=src.chance(50),
+    )
+    config = make_config(section, neighbors, communities=communities, blackhole=holes)
+    lab = Lab(config, seed=seed, log_bound=1)
+    assert lab.oracle is not None
+    assert lab.oracle.tags is not None
+    definitions = lab.oracle.tags.definitions
+    targets = [0, 5, 20, 100, 7, 64600, 64601, 64602, RS_ASN, *(s.asn for s in speakers)]
+    churn = Churn(src, lab, speakers, peers, tagged_attrs(definitions, targets))
+    for speaker in speakers[: src.integers(10, 20)]:
+        lab.up(speaker)
+    assert play(churn, rounds=3, steps=150, what=what) > 300
 
 
 # --- every role -----------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ Interpretations:
     no CLUSTER_LIST. In the route server role an internal member gets them in the same way.
 10. A route that ingress has to mark (RFC 9234 5) carries ONLY_TO_CUSTOMER from there on, internally
     as well; only the Adj-RIB-In shows it as it came.
+11. With `tags` the six forms above are whatever is defined there, see tags.py.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ from .update import is_confed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from .tags import Tags
 
 Attrs = dict[str, Any]
 
@@ -116,6 +119,8 @@ class ExportOptions:
     honor_well_known: bool = False
     set_med: int | None = None
     """MED for plain external members; None sends none."""
+    tags: Tags | None = None
+    """What communities mean, in the place of the rules above."""
 
 
 # --- eligibility --------------------------------------------------------------------------------
@@ -185,6 +190,8 @@ def eligible(path: Path, member: Member, options: ExportOptions) -> bool:
             member.asn in asns for _, asns in path.attrs.get("as_path", ())
         ):
             return False
+        if options.tags is not None:
+            return options.tags.allows(path.attrs, member.index)
         return control_allows(path.attrs, member.asn, options.rs_asn)
     if member.kind is Kind.IBGP:
         return not path.ibgp or path.client
@@ -315,6 +322,9 @@ def output_attrs(path: Path, member: Member, options: ExportOptions) -> Attrs:
 
 
 def _by_kind(path: Path, member: Member, options: ExportOptions) -> Attrs:
+    if member.kind is Kind.RS_CLIENT and options.tags is not None:
+        plain = transitive_unknown(without(path.attrs, *INTERNAL_ONLY))
+        return options.tags.output(plain, path.attrs, path.peer_asn, member.index)
     if member.kind is Kind.RS_CLIENT:
         return for_route_server_client(path.attrs, options)
     if member.kind is Kind.EBGP:
