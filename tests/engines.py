@@ -67,6 +67,8 @@ class Engine:
         self.exporter = Exporter(self.rib, Rewriter(self.rib))
         self.groups = Groups(self.exporter, asn, router_id)
         self.asns: dict[int, list[int]] = {}
+        self.members: list[Any] = []
+        """For tests to keep them in."""
 
     def peer(
         self, slot: int, asn: int | None = None, kind: int = PeerKind.RS_CLIENT, **checks: Any

@@ -21,6 +21,7 @@ from rs.communityconfig import (
     EXTENDED,
     LARGE,
     STANDARD,
+    THRESHOLDS,
     BlackHolePolicy,
     BlackHoles,
     Communities,
@@ -300,7 +301,8 @@ def tagged_attrs(definitions, targets):
         for _ in range(src.integers(0, 4) if src.chance(60) else 0):
             name = src.pick(sorted(definitions))
             form = src.pick(sorted(definitions[name]))
-            value = tags.spelled(form, definitions[name][form], src.pick(targets))
+            number = src.pick(THRESHOLDS if "_rtt_" in name and src.chance(90) else targets)
+            value = tags.spelled(form, definitions[name][form], number)
             if value is not None:
                 found[KEYS[form]].append(value)
         if src.chance(10):
@@ -358,7 +360,9 @@ def test_tags(seed, preset):
     assert lab.oracle is not None
     assert lab.oracle.tags is not None
     definitions = lab.oracle.tags.definitions
-    targets = [0, 5, 20, 100, 7, 64600, 64601, 64602, RS_ASN, *(s.asn for s in speakers)]
+    mapped = [n.mapped_asn for n in neighbors if n.mapped_asn is not None]
+    assert mapped
+    targets = [0, 7, RS_ASN, *mapped, *(s.asn for s in speakers)]
     churn = Churn(src, lab, speakers, peers, tagged_attrs(definitions, targets))
     for speaker in speakers[: src.integers(10, 20)]:
         lab.up(speaker)

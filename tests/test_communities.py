@@ -1,0 +1,747 @@
+"""Communities: their configuration, each rung and form on the engine, and with real sessions."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rs._fastpath.filter import Filter
+from rs.communities import Action, Inform, make_rules, reject_communities
+from rs.communityconfig import (
+    CONTROL,
+    NAMES,
+    PRESETS,
+    Communities,
+    Preset,
+    may_equal,
+    read_communities,
+)
+from rs.iana import RejectReason, WellKnownCommunity
+from rs.peer import PeerKind
+from tests.configs import MEMBER, ROOT, RS, Folder
+from tests.engines import Engine
+from tests.reference.tags import KEYS, Far, Tags
+from tests.routers import RS_ASN, SEQ, V4, V6, plain
+
+T_NO_EXPORT, T_NO_ADVERTISE = 4, 8
+FULL = """
+[communities.do_not_announce_to_any]
+std = "0:rs_as"
+ext = "rt:0:rs_as"
+lrg = "rs_as:0:0"
+[communities.do_not_announce_to_peer]
+std = "0:peer_as"
+ext = "rt:0:peer_as"
+lrg = "rs_as:0:peer_as"
+[communities.announce_to_peer]
+std = "rs_as:peer_as"
+ext = "rt:rs_as:peer_as"
+lrg = "rs_as:1:peer_as"
+""" + "".join(
+    f'[communities.{name}]\nstd = "{65300 + i}:{macro or 1}"\n'
+    f'ext = "ro:{65300 + i}:{macro or 1}"\nlrg = "rs_as:{300 + i}:{macro or 1}"\n'
+    for i, (name, macro) in enumerate(CONTROL.items())
+    if name not in {"do_not_announce_to_any", "do_not_announce_to_peer", "announce_to_peer"}
+)
+"""Every community that members set, in every form."""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path)
+
+
+def definitions_of(communities):
+    return {
+        name: {form: str(value) for form, value in definition.forms()}
+        for name, definition in communities.definitions.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    text = f'{RS}[communities]\npreset = "none"\n{FULL}{MEMBER}'
+    return Folder(tmp_path_factory.mktemp("config")).load(text).communities
+
+
+# --- configuration --------------------------------------------------------------------------------
+
+
+def test_the_six_forms_of_always_are_the_default(folder):
+    found = folder.load(RS + MEMBER).communities
+    assert found == Communities()
+    assert definitions_of(found) == {
+        "do_not_announce_to_any": {"std": "0:rs_as", "lrg": "rs_as:0:0"},
+        "do_not_announce_to_peer": {"std": "0:peer_as", "lrg": "rs_as:0:peer_as"},
+        "announce_to_peer": {"std": "rs_as:peer_as", "lrg": "rs_as:1:peer_as"},
+    }
+
+
+def test_a_definition_takes_the_place_of_the_presets(folder):
+    text = RS + '[communities]\npreset = "euro-ix"\n[communities.origin]\n' + MEMBER
+    text += '[communities.announce_to_peer]\nlrg = "rs_as:7:peer_as"\n'
+    found = folder.load(text).communities
+    assert definitions_of(found)["announce_to_peer"] == {"lrg": "rs_as:7:peer_as"}
+    assert definitions_of(found)["origin"] == {}
+    assert definitions_of(found)["learnt_from"] == {"lrg": "rs_as:1010:peer_as"}
+
+
+FAULTS = {
+    "unknown name": ("[communities.anounce_to_peer]\n", 'did you mean "announce_to_peer"?'),
+    "unknown preset": ('[communities]\npreset = "ams-ix"\n', '"ams-ix" does not fit'),
+    "no table": ("[communities]\norigin = 7\n", "7 does not fit; want a table"),
+    "unknown form": ('[communities.origin]\nlarge = "1:2:3"\n', "unknown key"),
+    "too many fields": ('[communities.origin]\nstd = "1:2:dyn_val"\n', "want 2 numbers or macros"),
+    "no number": ('[communities.origin]\nstd = "x:dyn_val"\n', '"x" is no number'),
+    "too large": ('[communities.origin]\nstd = "65536:dyn_val"\n', "want at most 65535"),
+    "other macro": ('[communities.origin]\nlrg = "1:2:peer_as"\n', "want dyn_val in it, once"),
+    "no macro": ('[communities.announce_to_peer]\nstd = "1:2"\n', "want peer_as in it, once"),
+    "two macros": ('[communities.origin]\nlrg = "1:dyn_val:dyn_val"\n', "dyn_val in it, once"),
+    "macro too much": ('[communities.blackholing]\nstd = "1:peer_as"\n', "want no macro but rs_as"),
+    "extended type": ('[communities.origin]\next = "xy:1:dyn_val"\n', '"rt" or "ro"'),
+    "thresholds": ("[communities]\nrtt_thresholds = [5, 5]\n", "twice"),
+    "cause": ('[communities.reject_cause_map]\nx = { lrg = "1:2:3" }\n', "no reject code"),
+    "cause without table": ("[communities.reject_cause_map]\n7 = 1\n", "want a table"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_what_is_refused(folder, case):
+    text, words = FAULTS[case]
+    (problem,) = folder.problems(RS + text + MEMBER)
+    assert words in problem
+    assert re.match(r"rs\.toml: communities\.\S+ \(line \d+\): ", problem)
+
+
+def test_a_large_number_of_ours_leaves_out_forms_of_presets_and_refuses_own(folder):
+    wide = RS.replace("64500", "400000")
+    found = folder.load(wide + MEMBER).communities
+    rules = make_rules(found, 400000)
+    assert rules.find_value(0, bytes.fromhex("0000fde9")) == Action.DENY_PEER  # 0:65001
+    assert rules.find_value(0, bytes.fromhex("1a80fde9")) is None
+    text = wide + '[communities.origin]\nstd = "rs_as:dyn_val"\n' + MEMBER
+    (problem,) = folder.problems(text)
+    assert problem.endswith("400000 does not fit in 16 bits; want another form")
+    text = text.replace("origin", "blackholing").replace("std =", "ext =")
+    assert folder.load(text.replace("rs_as:dyn_val", "rt:rs_as:7")).communities.own
+    (problem,) = folder.problems(text.replace("rs_as:dyn_val", "rt:rs_as:70000"))
+    assert problem.endswith("70000 does not fit in 16 bits; want another form")
+
+
+OVERLAPS = {
+    "with the preset": (
+        '[communities.origin]\nstd = "0:dyn_val"\n',
+        (
+            'communities.origin.std (line 5): "0:dyn_val" overlaps do_not_announce_to_any, "0:rs_as" '
+            'of preset "classic"'
+        ),
+    ),
+    "two of the file": (
+        (
+            '[communities]\npreset = "none"\n'
+            '[communities.blackholing]\nlrg = "rs_as:9:9"\n'
+            '[communities.origin]\nlrg = "64500:9:dyn_val"\n'
+        ),
+        (
+            'communities.origin.lrg (line 9): "64500:9:dyn_val" overlaps blackholing, "rs_as:9:9": '
+            "rs.toml: communities.blackholing (line 6)"
+        ),
+    ),
+    "extended": (
+        (
+            '[communities.announce_to_peer]\next = "rt:1:peer_as"\n'
+            '[communities.add_noexport_to_any]\next = "rt:1:2"\n'
+        ),
+        (
+            'communities.add_noexport_to_any.ext (line 7): "rt:1:2" overlaps announce_to_peer, '
+            '"rt:1:peer_as": rs.toml: communities.announce_to_peer (line 4)'
+        ),
+    ),
+    "reject causes": (
+        (
+            '[communities.blackholing]\nlrg = "rs_as:1101:7"\n'
+            '[communities.reject_cause_map]\n7 = { lrg = "rs_as:1101:7" }\n'
+        ),
+        (
+            'communities.reject_cause_map.7.lrg (line 7): "rs_as:1101:7" overlaps blackholing, '
+            '"rs_as:1101:7": rs.toml: communities.blackholing (line 4)'
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OVERLAPS)
+def test_definitions_that_overlap_are_both_named(folder, case):
+    text, words = OVERLAPS[case]
+    problems = folder.problems(RS + text + MEMBER)
+    assert f"rs.toml: {words}" in problems
+
+
+def test_what_does_not_overlap(folder):
+    """A member's AS number is neither 0 nor ours; subtypes and widths tell values apart."""
+    text = """
+    [communities.blackholing]
+    std = "0:0"
+    lrg = "rs_as:1:0"
+    ext = "rt:0:7"
+    [communities.graceful_shutdown]
+    ext = "ro:0:7"
+    [communities.add_noexport_to_any]
+    ext = "rt:70000:7"
+    """
+    assert folder.load(RS + text + MEMBER).communities.own.keys() == {
+        "blackholing",
+        "graceful_shutdown",
+        "add_noexport_to_any",
+    }
+
+
+@pytest.mark.parametrize("preset", Preset)
+@pytest.mark.parametrize("asn", [1, RS_ASN, 65001, 400000])
+def test_presets_are_sound(preset, asn):
+    """No overlap within, whatever our AS number is; and every name is known."""
+    definitions = PRESETS[preset]
+    assert definitions.keys() <= NAMES.keys()
+    values = [
+        (name, value)
+        for name, definition in definitions.items()
+        for _, value in definition.forms()
+        if value.fault(asn) is None
+    ]
+    for i, (name, one_value) in enumerate(values):
+        for other, other_value in values[:i]:
+            assert name == other or not may_equal(one_value, other_value, asn), (name, other)
+        assert one_value.macros == tuple(filter(None, (NAMES[name],)))
+
+
+def test_the_examples_of_the_documentation_are_correct(folder):
+    text = (ROOT / "docs" / "communities.md").read_text()
+    found = re.findall(r"<!-- example: (\S+) -->\n```toml\n(.*?)```", text, re.DOTALL)
+    assert [name for name, _ in found] == ["arouteserver", "euro-ix"]
+    for name, example in found:
+        config = folder.load(RS + example + MEMBER)
+        assert config.communities.preset == name
+
+
+def test_the_documentation_knows_every_name():
+    text = (ROOT / "docs" / "communities.md").read_text()
+    for name in NAMES:
+        short = re.sub(r"_(lower|higher)_than$", "", name)
+        assert (
+            short in text
+            or re.sub("twice|thrice", "once", short) in text
+            or ("..._" + name.rsplit("_", 1)[-1] in text)
+        ), name
+
+
+def test_numbers_are_those_of_the_fast_path():
+    text = (ROOT / "rs" / "_fastpath" / "commrules.pxd").read_text()
+    found = {
+        n: int(v) for n, v in re.findall(r"^    ((?:ACT|INFORM)_\w+) = (\d+)", text, re.MULTILINE)
+    }
+    found.pop("INFORM_LEN")
+    wanted = {f"ACT_{a.name}": a.value for a in Action}
+    assert found == wanted | {f"INFORM_{i.name}": i.value for i in Inform}
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("mapped_asn = 64511", "64512 to 65534"),
+        ("rtt = -1", '"measured" or 0 to 60000'),
+        ('rtt = "fast"', '"measured" or 0 to 60000'),
+        ("blackhole_receive = 1", "true or false"),
+    ],
+)
+def test_keys_of_neighbors_that_are_refused(folder, keys, words):
+    (problem,) = folder.problems(RS + MEMBER + keys + "\n")
+    assert words in problem
+
+
+def test_a_number_stands_for_one_as(folder):
+    def other(n, asn, keys):
+        return f'[[neighbors]]\naddress = "10.1.0.{n}"\nasn = {asn}\n{keys}\n'
+
+    head = RS + MEMBER + "mapped_asn = 64600\n"
+    (problem,) = folder.problems(head + other(2, 100002, "mapped_asn = 64600"))
+    assert "64600 stands for AS100001 already, at 10.1.0.1" in problem
+    (problem,) = folder.problems(head + other(2, 64600, ""))
+    assert "64600 is the AS number of 10.1.0.2" in problem
+    assert folder.load(head + other(2, 100001, "mapped_asn = 64600")).neighbors[1].mapped_asn
+    bad = RS + '[[neighbors]]\nrange = "10.2.0.0/16"\nmapped_asn = 64600\n'
+    assert "stands for one AS number" in folder.problems(bad)[0]
+    assert "tells neighbors apart" in folder.problems(RS + "[defaults]\nmapped_asn = 64600\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ('policy_ipv4 = "rewrite-next-hop"', "wants next_hop_ipv4"),
+        ('next_hop_ipv6 = "2001:db8::1"', 'is for policy_ipv6 = "rewrite-next-hop"'),
+        ('policy_ipv4 = "rewrite-next-hop"\nnext_hop_ipv4 = "::1"', "want an IPv4 one"),
+        ('policy_ipv6 = "drop"', '"propagate-unchanged"'),
+        ("prefix_length_ipv4 = [24, 33]", "[SHORTEST, LONGEST]"),
+    ],
+)
+def test_black_holes_that_are_refused(folder, keys, words):
+    (problem,) = folder.problems(f"{RS}[blackhole]\n{keys}\n{MEMBER}")
+    assert words in problem
+
+
+# --- on the engine --------------------------------------------------------------------------------
+
+WIDE = 400000
+ASNS = [65001, 65002, 65003, WIDE, 65002]
+FAR = {
+    1: Far(65001, rtt=3),
+    2: Far(65002, rtt=12),
+    3: Far(65003, rtt=120),
+    4: Far(WIDE, mapped=64700, rtt=50),
+    5: Far(65002),
+}
+THRESHOLDS = (5, 20, 100)
+
+
+def engine_of(communities):
+    engine = Engine(definitions=communities)
+    for slot, far in FAR.items():
+        engine.peer(slot, far.asn)
+    engine.control.set_peers(
+        engine.asns,
+        mapped={far.mapped: far.asn for far in FAR.values() if far.mapped},
+        rtt={slot: far.rtt for slot, far in FAR.items() if far.rtt is not None},
+        thresholds=THRESHOLDS,
+    )
+    return engine
+
+
+def compiled(engine, **attrs):
+    """Who may have a path, and what of the transform each of these gets."""
+    h = engine.intern(as_path=((SEQ, (64496,)),), **attrs)
+    members = engine.control.members_of(h, 6)
+    parts = engine.control.parts_of_set(h, 6)
+    engine.attrs.drop(h)
+    found = dict.fromkeys(members, 0)
+    for slots, transform in parts:
+        for slot in slots:
+            assert found[slot] == 0
+            found[slot] = transform
+    return found
+
+
+def wanted(tags, attrs):
+    out = {}
+    for slot in FAR:
+        if tags.allows(attrs, slot):
+            asked = tags.asked(attrs, slot)
+            out[slot] = tags.prepends(attrs, slot)
+            out[slot] |= T_NO_EXPORT * any(n.startswith("add_noexport") for n in asked)
+            out[slot] |= T_NO_ADVERTISE * any(n.startswith("add_noadvertise") for n in asked)
+    return out
+
+
+RUNGS = {
+    "nothing": ([], {1: 0, 2: 0, 3: 0, 4: 0, 5: 0}),
+    "to nobody": (["do_not_announce_to_any"], {}),
+    "not to one": ([("do_not_announce_to_peer", 65002)], {1: 0, 3: 0, 4: 0}),
+    "only to one": (["do_not_announce_to_any", ("announce_to_peer", 65002)], {2: 0, 5: 0}),
+    "never beats only": (
+        [("do_not_announce_to_peer", 65001), ("announce_to_peer", 65001)],
+        {2: 0, 3: 0, 4: 0, 5: 0},
+    ),
+    "not to the near": ([("do_not_announce_to_peers_with_rtt_lower_than", 20)], {3: 0, 4: 0, 5: 0}),
+    "not to the far": ([("do_not_announce_to_peers_with_rtt_higher_than", 20)], {1: 0, 2: 0, 5: 0}),
+    "one of the far all the same": (
+        [("do_not_announce_to_peers_with_rtt_higher_than", 20), ("announce_to_peer", 65003)],
+        {1: 0, 2: 0, 3: 0, 5: 0},
+    ),
+    "only to the near": (
+        ["do_not_announce_to_any", ("announce_to_peers_with_rtt_lower_than", 20)],
+        {1: 0, 2: 0},
+    ),
+    "only to the far": (
+        ["do_not_announce_to_any", ("announce_to_peers_with_rtt_higher_than", 100)],
+        {3: 0},
+    ),
+    "between": (
+        [
+            "do_not_announce_to_any",
+            ("announce_to_peers_with_rtt_higher_than", 5),
+            ("do_not_announce_to_peers_with_rtt_higher_than", 100),
+        ],
+        {2: 0, 4: 0},
+    ),
+    "a time that is no threshold": (
+        [("do_not_announce_to_peers_with_rtt_lower_than", 21)],
+        {1: 0, 2: 0, 3: 0, 4: 0, 5: 0},
+    ),
+    "prepend to all": (["prepend_twice_to_any"], dict.fromkeys(FAR, 2)),
+    "prepend to one": ([("prepend_thrice_to_peer", 65003)], {1: 0, 2: 0, 3: 3, 4: 0, 5: 0}),
+    "one before all": (
+        ["prepend_thrice_to_any", ("prepend_once_to_peer", 65002)],
+        {1: 3, 2: 1, 3: 3, 4: 3, 5: 1},
+    ),
+    "once before twice": (
+        [("prepend_twice_to_peer", 65001), ("prepend_once_to_peer", 65001)],
+        {1: 1, 2: 0, 3: 0, 4: 0, 5: 0},
+    ),
+    "the farthest first": (
+        [
+            ("prepend_once_to_peers_with_rtt_higher_than", 20),
+            ("prepend_thrice_to_peers_with_rtt_higher_than", 100),
+        ],
+        {1: 0, 2: 0, 3: 3, 4: 1, 5: 0},
+    ),
+    "the nearest first": (
+        [
+            ("prepend_once_to_peers_with_rtt_lower_than", 100),
+            ("prepend_thrice_to_peers_with_rtt_lower_than", 5),
+        ],
+        {1: 3, 2: 1, 3: 0, 4: 1, 5: 0},
+    ),
+    "far before near before all": (
+        [
+            ("prepend_once_to_peers_with_rtt_lower_than", 100),
+            ("prepend_twice_to_peers_with_rtt_higher_than", 20),
+            "prepend_thrice_to_any",
+        ],
+        {1: 1, 2: 1, 3: 2, 4: 2, 5: 3},
+    ),
+    "NO_EXPORT to all": (["add_noexport_to_any"], dict.fromkeys(FAR, T_NO_EXPORT)),
+    "NO_ADVERTISE to one": (
+        [("add_noadvertise_to_peer", 65001)],
+        {1: T_NO_ADVERTISE, 2: 0, 3: 0, 4: 0, 5: 0},
+    ),
+    "all of it": (
+        [
+            "prepend_once_to_any",
+            "add_noadvertise_to_any",
+            ("add_noexport_to_peer", 65002),
+            ("do_not_announce_to_peer", 65003),
+        ],
+        {1: 9, 2: 13, 4: 9, 5: 13},
+    ),
+}
+
+
+@pytest.mark.parametrize("form", KEYS)
+@pytest.mark.parametrize("rung", RUNGS)
+def test_rungs(everything, rung, form):
+    """Each step of the ladder, in each form."""
+    asked, want = RUNGS[rung]
+    engine = engine_of(everything)
+    texts = definitions_of(everything)
+    tags = Tags(texts, RS_ASN, THRESHOLDS, FAR)
+    values = []
+    for item in asked:
+        name, number = item if isinstance(item, tuple) else (item, None)
+        values.append(tags.spelled(form, texts[name][form], number))
+    attrs = {KEYS[form]: tuple(values)} if values else {}
+    assert compiled(engine, **attrs) == want
+    assert wanted(tags, attrs) == want
+    engine.control.use_rules(None)
+
+
+@pytest.mark.parametrize(
+    ("form", "number"), [("std", 64700), ("ext", WIDE), ("lrg", WIDE), ("ext", 64700)]
+)
+def test_members_with_large_numbers(everything, form, number):
+    """Where there is no room for them, by the number that stands for theirs."""
+    engine = engine_of(everything)
+    texts = definitions_of(everything)
+    tags = Tags(texts, RS_ASN, THRESHOLDS, FAR)
+    value = tags.spelled(form, texts["do_not_announce_to_peer"][form], number)
+    found = compiled(engine, **{KEYS[form]: (value,)})
+    assert (4 not in found) == (number == WIDE or form == "std")
+
+
+NUMBERS = st.sampled_from([0, 5, 20, 21, 100, RS_ASN, 64700, *ASNS])
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_against_the_plain_reading(everything, data):
+    """Random tags of all forms together, some by definitions, some beside them."""
+    texts = definitions_of(everything)
+    tags = Tags(texts, RS_ASN, THRESHOLDS, FAR)
+    attrs = {key: [] for key in KEYS.values()}
+    for name in data.draw(st.lists(st.sampled_from(sorted(texts)), max_size=6)):
+        form = data.draw(st.sampled_from(sorted(texts[name])))
+        value = tags.spelled(form, texts[name][form], data.draw(NUMBERS))
+        if value is not None:
+            attrs[KEYS[form]].append(value)
+    for high, low in data.draw(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=2)):
+        attrs["communities"].append((high & 0xFFFF) << 16 | low & 0xFFFF)
+        attrs["ext_communities"].append(
+            bytes([0, 2]) + (high & 0xFFFF).to_bytes(2, "big") + low.to_bytes(4, "big")
+        )
+    given_attrs = {key: tuple(values) for key, values in attrs.items() if values}
+    assert compiled(engine_of(everything), **given_attrs) == wanted(tags, given_attrs)
+
+
+def sent(engine, prefix="10.0.0.0/16", family=V4):
+    """What each member has of a prefix."""
+    engine.flush()
+    ((view,), (view6,)) = (
+        engine.exporter.views if family is V6 else (engine.exporter.views[0], (0,))
+    )
+    adj = (view6 if family is V6 else view).adj
+    h = engine.handle(prefix)
+    handles = {slot: adj.sent_to(h, slot) for slot in FAR}
+    return {slot: plain(engine.attrs.describe(a)) for slot, a in handles.items() if a}
+
+
+def world(communities, **join):
+    engine = engine_of(communities)
+    engine.members = [engine.join(slot, **join) for slot in FAR]
+    return engine
+
+
+def test_a_tag_takes_nobody_out_of_the_group():
+    """One view and one log, whatever members get of each route; and nothing is left behind."""
+    engine = world(Communities(preset=Preset.AROUTESERVER))
+    tag = 65512 << 16 | 65002
+    engine.announce(1, "10.0.0.0/16", as_path=((SEQ, (65001,)),), communities=(tag, 7 << 16 | 7))
+    found = sent(engine)
+    assert found[2]["as_path"] == ((SEQ, (65001, 65001, 65001)),)
+    assert found[3]["as_path"] == ((SEQ, (65001,)),)
+    assert all(a["communities"] == (7 << 16 | 7,) for a in found.values())
+    assert len(list(engine.all_groups())) == 1
+    # The same for nobody: back to one form.
+    engine.announce(1, "10.0.0.0/16", as_path=((SEQ, (65001,)),), communities=(7 << 16 | 7,))
+    assert {a["as_path"] for a in sent(engine).values()} == {((SEQ, (65001,)),)}
+    engine.withdraw_all()
+    assert engine.attrs.stats()["sets"] == 0
+    assert engine.exporter.rewriter.stats()["forms"] == 0
+    while engine.members:
+        engine.leave(engine.members.pop())  # and with the last one the log goes
+    engine.sets.drop_cache()
+    assert engine.sets.stats()["sets"] == 2
+
+
+def test_targets_that_are_not_there_cost_no_part(everything):
+    engine = engine_of(everything)
+    texts = definitions_of(everything)
+    tags = Tags(texts, RS_ASN, THRESHOLDS, FAR)
+    values = [
+        tags.spelled("lrg", texts[name]["lrg"], number)
+        for name, number in (("prepend_once_to_peer", 7), ("add_noexport_to_peer", RS_ASN))
+    ]
+    h = engine.intern(large_communities=tuple(values))
+    assert engine.control.parts_of_set(h, 64) == []
+    assert engine.sets.stats()["sets"] == 2
+    engine.attrs.drop(h)
+
+
+@pytest.mark.parametrize("addpath", [False, True])
+def test_members_come_and_go(addpath):
+    """What is compiled for the members there are is compiled anew; parts follow."""
+    engine = world(Communities(preset=Preset.AROUTESERVER), addpath=addpath)
+    tag = 65512 << 16 | 65002
+    engine.announce(1, "10.0.0.0/16", as_path=((SEQ, (65001,)),), communities=(tag,))
+    assert len(sent(engine)[2]["as_path"][0][1]) == 3
+    for slots, count in (([3], {2: 1, 3: 3}), ([2], {2: 3, 3: 1}), ([], {2: 1, 3: 1})):
+        engine.control.set_peers({65001: [1], 65002: slots})
+        _, changed = engine.rib.recompile(1, 1000)
+        assert changed
+        engine.rib.tables[0].mark_all(1, 1000, False)
+        found = sent(engine)
+        assert {slot: len(found[slot]["as_path"][0][1]) for slot in count} == count
+    assert engine.rib.recompile(1, 1000) == (0, False)
+
+
+# --- what we tell ---------------------------------------------------------------------------------
+
+
+def state_filter(**values):
+    """A filter that finds a state out, and no more."""
+    from rs._fastpath.asnset import AsnSet
+    from rs._fastpath.pfxset import PrefixSet
+
+    found = Filter()
+    if "origins" in values:
+        found.irr_origins = AsnSet(values["origins"], [])
+    if "prefixes" in values:
+        found.irr_prefixes = PrefixSet()
+        for prefix in values["prefixes"]:
+            found.irr_prefixes.add(prefix, 16, 16)
+    found.finish()
+    return found
+
+
+def test_informational_communities_by_state():
+    engine = world(Communities(preset=Preset.AROUTESERVER))
+    forged = ((RS_ASN, 1000, 1), (RS_ASN, 64512, 11), (7, 7, 7))
+    engine.rib.set_filter(1, state_filter(origins=[65001], prefixes=["10.9.0.0/16"]))
+    engine.announce(1, "10.0.0.0/16", as_path=((SEQ, (65001,)),), large_communities=forged)
+    told = {(7, 7, 7), (RS_ASN, 1000, 3), (RS_ASN, 64512, 10), (RS_ASN, 64512, 21)}
+    assert {frozenset(a["large_communities"]) for a in sent(engine).values()} == {frozenset(told)}
+    # The state changes: told anew, though the attributes have not changed.
+    engine.rib.set_filter(1, state_filter(origins=[65009], prefixes=["10.0.0.0/16"]))
+    engine.rib.tables[0].recheck_step([1], 1, 1000)
+    told ^= {(RS_ASN, 64512, 10), (RS_ASN, 64512, 11), (RS_ASN, 64512, 20), (RS_ASN, 64512, 21)}
+    assert {frozenset(a["large_communities"]) for a in sent(engine).values()} == {frozenset(told)}
+
+
+def test_a_changed_state_that_nobody_is_told_moves_nothing():
+    engine = world(Communities())
+    engine.rib.set_filter(1, state_filter(origins=[65001]))
+    engine.announce(1, "10.0.0.0/16", as_path=((SEQ, (65001,)),))
+    sent(engine)
+    engine.rib.set_filter(1, state_filter(origins=[65009]))
+    engine.rib.tables[0].recheck_step([1], 1, 1000)
+    assert engine.exporter.dirty() == 0
+
+
+def test_learnt_from_and_origin():
+    engine = world(Communities(preset=Preset.EURO_IX))
+    engine.announce(4, "10.0.0.0/16", as_path=((SEQ, (WIDE, 64496, 64497)),))
+    engine.announce(1, "10.0.0.0/16", as_path=((SEQ, (65001, 1, 2, 64497)),))
+    found = sent(engine)
+    assert (RS_ASN, 1010, WIDE) in found[1]["large_communities"]
+    assert (RS_ASN, 1010, 65001) in found[4]["large_communities"]
+    assert all((RS_ASN, 1011, 64497) in a["large_communities"] for a in found.values())
+
+
+def test_reject_communities():
+    both = Communities(preset=Preset.AROUTESERVER)
+    assert reject_communities(both, RS_ASN, RejectReason.FILTER_BOGON_ASN, 65001) == {
+        "communities": (65520 << 16 | 7,),
+        "large_communities": ((RS_ASN, 65520, 7), (RS_ASN, 1101, 4)),
+    }
+    assert reject_communities(both, RS_ASN, RejectReason.AS_LOOP, 65001) == {
+        "communities": (65520 << 16,),
+        "large_communities": ((RS_ASN, 65520, 0),),
+    }
+    euro = Communities(preset=Preset.EURO_IX)
+    many = RejectReason.FILTER_COMMUNITIES
+    assert reject_communities(euro, RS_ASN, many, 1) == {"large_communities": ((RS_ASN, 1101, 15),)}
+    assert reject_communities(Communities(), RS_ASN, many, 1) == {}
+    own, faults = read_communities(
+        {
+            "rejected_route_announced_by": {"std": "65521:dyn_val", "ext": "rt:65521:dyn_val"},
+            "reject_cause_map": {"6": {"std": "65522:6"}},
+        },
+        RS_ASN,
+    )
+    assert faults == []
+    assert reject_communities(own, RS_ASN, RejectReason.FIRST_AS, WIDE) == {
+        "communities": (65522 << 16 | 6,),
+        "ext_communities": (bytes.fromhex("0002fff100061a80"),),
+    }
+
+
+# --- black holes and graceful shutdown ------------------------------------------------------------
+
+BLACKHOLE = int(WellKnownCommunity.BLACKHOLE)
+GSHUT = int(WellKnownCommunity.GRACEFUL_SHUTDOWN)
+NO_EXPORT = int(WellKnownCommunity.NO_EXPORT)
+
+
+def test_black_holes_go_to_those_who_accept_them():
+    engine = world(Communities())
+    engine.control.set_black_holes(V4, True, "192.0.2.66", True)
+    engine.control.set_peers(engine.asns, no_black_holes=[2, 5])
+    engine.announce(1, "10.0.0.0/16", communities=(BLACKHOLE, 7 << 16 | 7))
+    engine.announce(3, "10.0.0.0/16", as_path=((SEQ, (64496, 1, 2)),))
+    found = sent(engine)
+    hole = {"next_hop": "192.0.2.66", "communities": (BLACKHOLE, 7 << 16 | 7, NO_EXPORT)}
+    for slot in (3, 4):
+        assert hole.items() <= found[slot].items()
+    for slot in (1, 2, 5):  # who accepts none gets the next best
+        assert found[slot]["next_hop"] == "192.0.2.1"
+        assert "communities" not in found[slot]
+
+
+def test_without_a_policy_a_black_hole_is_a_route_like_any_other():
+    engine = world(Communities())
+    engine.control.set_black_holes(V6, True)
+    engine.control.set_peers(engine.asns, no_black_holes=[2])
+    engine.announce(1, "10.0.0.0/16", communities=(BLACKHOLE,))
+    found = sent(engine)
+    assert set(found) == {2, 3, 4, 5}
+    assert {a["next_hop"] for a in found.values()} == {"192.0.2.1"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "tagged", "want"),
+    [
+        ("10.1.2.3/32", True, 0),
+        ("10.1.2.3/32", False, RejectReason.FILTER_IRR_PREFIX),
+        ("10.1.0.0/16", False, RejectReason.NONE),
+        ("10.1.0.0/17", True, RejectReason.FILTER_BLACKHOLE_LENGTH),
+        ("10.2.0.1/32", True, RejectReason.FILTER_IRR_PREFIX),
+        ("10.3.0.1/32", True, RejectReason.FILTER_BLACK_LIST),
+    ],
+)
+def test_black_holes_on_import(prefix, tagged, want):
+    """After IRR, where any part of a prefix will do; by lengths of their own."""
+    from rs._fastpath.pfxset import PrefixSet
+
+    engine = engine_of(Communities())
+    found = state_filter(prefixes=["10.1.0.0/16"])
+    found.enforce_prefix = True
+    found.black_list = PrefixSet()
+    found.black_list.add("10.3.0.0/16", 16, 32)
+    found.set_lengths(V4, 8, 24)
+    found.set_black_holes(V4, 24, 32)
+    found.finish()
+    engine.rib.set_filter(1, found)
+    engine.announce(1, prefix, communities=(BLACKHOLE,) if tagged else None)
+    ((_, _, _, flags, reason, _),) = engine.rib.tables[0].paths_of(engine.handle(prefix))
+    assert (reason if flags & 1 else 0) == want
+
+
+def test_graceful_shutdown_is_the_last_choice():
+    engine = Engine()
+    engine.peers(1, 2, 3)
+    engine.peer(4, RS_ASN, PeerKind.IBGP)
+    for slot in (1, 2, 3):
+        engine.join(slot)
+    engine.join(4, kind=PeerKind.IBGP)
+    allows = Filter()
+    allows.graceful_shutdown = True
+    allows.finish()
+    assert engine.rib.set_filter(1, allows)
+    assert not engine.rib.set_filter(1, allows)
+    engine.announce(1, "10.0.0.0/16", as_path=((SEQ, (65001,)),), communities=(GSHUT,))
+    engine.announce(2, "10.0.0.0/16", as_path=((SEQ, (65002, 1, 2)),), communities=(GSHUT,))
+    paths = engine.rib.tables[0].paths_of(engine.handle("10.0.0.0/16"))
+    assert [slot for slot, *_ in paths] == [2, 1]  # of 2 it is not honored
+    assert paths[1][4] == 1  # decided by LOCAL_PREF
+    engine.flush()
+    views = {v.adj.program.kind: v.adj for v in engine.exporter.views[0]}
+    h = engine.handle("10.0.0.0/16")
+
+    def internal():
+        engine.flush()
+        return engine.attrs.describe(views[PeerKind.IBGP].sent_to(h, 4))
+
+    assert internal()["local_pref"] == 100
+    engine.withdraw(2, "10.0.0.0/16")
+    assert internal()["local_pref"] == 0
+    assert internal()["communities"] == (GSHUT,)
+
+
+@pytest.mark.parametrize("kind", list(PeerKind))
+def test_our_own_graceful_shutdown_is_told_to_all(kind):
+    engine = Engine()
+    engine.peers(1, 2)
+    engine.join(2, kind=kind, next_hop="10.0.0.1" if kind is PeerKind.EBGP else None)
+    engine.announce(1, "10.0.0.0/16", local_pref=None)
+    engine.announce(1, "10.1.0.0/16", communities=(7 << 16 | 7, GSHUT))
+    for on in (False, True, False):
+        engine.control.shut_down_gracefully(on)
+        engine.rib.tables[0].mark_all(1, 1000, False)
+        engine.flush()
+        (view,) = engine.exporter.views[0]
+        found = [
+            engine.attrs.describe(view.adj.sent_to(engine.handle(p), 2)).get("communities", ())
+            for p in ("10.0.0.0/16", "10.1.0.0/16")
+        ]
+        assert found == [(GSHUT,) if on else (), (7 << 16 | 7, GSHUT)]
+    engine.withdraw_all()
+    assert engine.attrs.stats()["sets"] == 0
