@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +173,8 @@ class Site:
         self.switch = self._lan.switch
         self.namespaces: list[str] = []
         self.ports = 0
+        # A process dies with the thread that has started it (PR_SET_PDEATHSIG): these stay.
+        self._threads = ThreadPoolExecutor(16)
 
     def machine(self, name: str, *addresses: str) -> Machine:
         """Return a machine, made at the first call, with these addresses on the common network."""
@@ -208,18 +211,21 @@ class Site:
 
     def start_all(self, *speakers: Speaker) -> None:
         """Start speakers together, and return when all answer."""
-        for speaker in speakers:
-            speaker.launch()
-        for speaker in speakers:
-            speaker.wait_ready()
+        list(self._threads.map(_start, speakers))
 
     def close(self) -> None:
         """End every process by its id, then delete the namespaces."""
         for process in self._lan.processes:
             process.kill()
+        self._threads.shutdown()
         for namespace in self.namespaces:
             ip("netns", "delete", namespace)
         self._lan.close()
+
+
+def _start(speaker: Speaker) -> None:
+    speaker.launch()
+    speaker.wait_ready()
 
 
 def need(*daemons: type[Daemon]) -> None:

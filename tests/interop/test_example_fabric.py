@@ -105,7 +105,7 @@ def test_fabric(fabric: Fabric) -> None:
     # A cable is cut: the spine says so long before a hold time is over.
     spine = fabric.spines[0]
     spine.machine.run("ip", "link", "set", "leaf3", "down")
-    leaves[1].wait_paths("10.10.3.0/24", lambda seen: len(seen) == 1, "by one spine", timeout=6)
+    leaves[1].wait_paths("10.10.3.0/24", lambda seen: len(seen) == 1, "by one spine", timeout=8)
     leaves[1].wait_count(SHARED, 2)
     leaves[1].wait(lambda: fabric.reaches(1, 3), "reach leaf3 by spine2")
     spine.machine.run("ip", "link", "set", "leaf3", "up")

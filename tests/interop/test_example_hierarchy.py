@@ -101,6 +101,6 @@ def test_hierarchy(network: Network) -> None:
     for name, before in withdrawn.items():
         assert clients[name].withdrawals() == before, name
 
-    for name in ("top1", "north2", "south1"):
-        rs[name].launch()
-    network.wait_complete()
+    rs["top1"].launch()
+    rs["top1"].wait_ready()
+    rs["top1"].wait_up(*(REFLECTORS[name] for name in ("top2", "north1", "south2")))
