@@ -85,6 +85,9 @@ def test_metallb(network: Network) -> None:
         assert seen.clusters == ("10.1.0.1",)
     for neighbor in rs.neighbors().values():
         assert neighbor["dynamic"] == (neighbor["address"] != "10.1.0.254")
+    for name, (four, _) in ADDRESSES.items():
+        sent = rs.neighbors()[four]["families"]["ipv4-unicast"]["advertised"]
+        assert (sent > 0) == (name == "router"), "speakers are sent nothing"
     there = network.frr["node1"].machine, network.frr["node2"].machine
     client = router.machine
     router.wait(
