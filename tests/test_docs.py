@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 from pathlib import Path
 
 import click
@@ -18,20 +17,15 @@ CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
 def documents() -> list[Path]:
-    """Return all Markdown files that belong to the repository."""
-    done = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).exists()]
-    return found or [
-        *ROOT.glob("*.md"),
-        *(ROOT / "docs").glob("*.md"),
-        *ROOT.glob("deploy/**/*.md"),
+    """Return the Markdown files of the repository: not those of environments and caches in it."""
+    below = [
+        path
+        for top in ROOT.iterdir()
+        if top.is_dir() and not top.name.startswith(".") and top.name not in {"build", "dist"}
+        if not (top / "pyvenv.cfg").exists()
+        for path in top.rglob("*.md")
     ]
+    return sorted([*ROOT.glob("*.md"), *below])
 
 
 DOCUMENTS = documents()
