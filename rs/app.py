@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rs.config import Api, Config
+    from rs.show_types import RpkiCache, RpkiFile
     from rs.startup import Before
 
 SPARE_FILES = 256
@@ -124,6 +125,7 @@ class Daemon:
         await self._serve(self.config.api)
         self.router.reload = self.reload
         self.router.ask_to_stop = self.ask_to_stop
+        self.router.rpki_sources = self._rpki_sources
         async with self._reloading:
             await self._load_vrp_files(self.config)
         self._rtr.start()
@@ -205,6 +207,9 @@ class Daemon:
         for fault in self._vrp_files.faults:
             log.error("%s", fault)
 
+    def _rpki_sources(self) -> tuple[list[RpkiCache], list[RpkiFile]]:
+        return self._rtr.status(), self._vrp_files.status(time.time())
+
     async def _serve(self, api: Api) -> None:
         """Serve the API where the configuration says, and nowhere else any more."""
         if self._api is not None:
@@ -271,7 +276,20 @@ async def _in_slices(steps: Iterator[None]) -> None:
 
 
 def _caches(config: Config) -> list[CacheConfig]:
-    return [CacheConfig(c.host, c.port, c.preference) for c in config.rpki.caches]
+    return [
+        CacheConfig(
+            c.host,
+            c.port,
+            c.preference,
+            bind=c.local_address,
+            password=c.password,
+            refresh=c.refresh,
+            retry=c.retry,
+            expire=c.expire,
+            max_version=c.version,
+        )
+        for c in config.rpki.caches
+    ]
 
 
 async def _main(config: Config) -> None:

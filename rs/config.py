@@ -369,6 +369,20 @@ class Neighbor:
         default=False, metadata=_key(kinds.BOOLEAN, Effect.NEXT_SESSION, "false")
     )
     """Whether a neighbor that says no role is refused (RFC 9234 4.2)."""
+    require_policy: bool = attrs.field(
+        default=False,
+        metadata=_key(
+            kinds.BOOLEAN,
+            Effect.REEVALUATE,
+            "true for external neighbors that are not route-server clients",
+        ),
+    )
+    """Whether nothing is accepted without an import policy, nor sent without an export policy
+    (RFC 8212)."""
+    prepend_own_as: bool = attrs.field(
+        default=False, metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "false")
+    )
+    """Whether a route-server client sees our AS in front of AS_PATH (RFC 7947 2.2.2.1)."""
     honor_well_known: bool = attrs.field(
         default=True,
         metadata=_key(kinds.BOOLEAN, Effect.REEVALUATE, "true except for route-server clients"),
@@ -496,6 +510,22 @@ class Neighbor:
         return self.cluster_id or self.router.cluster_id
 
     @property
+    def lacks_import_policy(self) -> bool:
+        """Whether nothing it announces may be used, for want of a rule that says so (RFC 8212)."""
+        policies = self.router.import_policy or self.import_policy
+        return self.require_policy and not policies and not self.filters.restricts
+
+    @property
+    def lacks_export_policy(self) -> bool:
+        """Whether nothing may be announced to it (RFC 8212)."""
+        return self.require_policy and not (self.router.export_policy or self.export_policy)
+
+    @property
+    def has_direction(self) -> bool:
+        """Whether it is known which way routes from it go: ASPA verification asks for that."""
+        return self.route_server_client or self.local_role is not LocalRole.NONE
+
+    @property
     def ttl(self) -> int:
         """TTL or hop limit of what we send."""
         if self.ttl_security or (self.internal and not self.multihop):
@@ -560,6 +590,7 @@ def role_defaults(
         "next_hop_self": not internal and not client,
         "first_as_check": not internal,
         "honor_well_known": not client,
+        "require_policy": not internal and not client,
     }
 
 

@@ -18,7 +18,7 @@ import attrs
 from rs.config import HOLD_TIME, LocalRole, Neighbor, Role, role_defaults
 from rs.configkeys import keys_of
 from rs.configvalues import Endpoint
-from rs.filterconfig import RpkiRule
+from rs.filterconfig import AspaRule, RpkiRule
 from rs.iana import BGP_PORT, Family
 from rs.nexthopconfig import NextHopSource
 from rs.prefixset import PrefixTable
@@ -145,6 +145,13 @@ def _identity_conflicts(values: Values, router: Router) -> Iterator[Conflict]:
             "NEXT_HOP goes unchanged to route-server clients (RFC 7947 2.2.1); "
             "want false, or route_server_client = false",
         )
+    if values.get("prepend_own_as") and not client:
+        yield Conflict(
+            ("prepend_own_as",),
+            "is for route-server clients; other external neighbors see our AS anyway, want false",
+        )
+    if internal and values.get("require_policy"):
+        yield Conflict(("require_policy",), "is for external neighbors (RFC 8212); want false")
     if internal and values.get("first_as_check"):
         yield Conflict(
             ("first_as_check",),
@@ -327,6 +334,32 @@ def mapped_faults(neighbors: Iterable[Neighbor]) -> Iterator[tuple[str, str]]:
             yield neighbor.name, f"{number} stands for AS{first.asn} already, at {first.name}"
         elif number in real:
             yield neighbor.name, f"{number} is the AS number of {real[number]}; want another one"
+
+
+def policy_warnings(neighbors: Iterable[Neighbor]) -> Iterator[str]:
+    """Yield warnings of neighbors that nothing comes from or goes to, and of paths not verified."""
+    neighbors = tuple(neighbors)
+    for words, found in (
+        (
+            "nothing is accepted without a rule in filters or require_policy = false (RFC 8212)",
+            [n.name for n in neighbors if n.lacks_import_policy],
+        ),
+        (
+            "nothing is announced without an export policy or require_policy = false (RFC 8212)",
+            [n.name for n in neighbors if n.lacks_export_policy],
+        ),
+        (
+            "aspa without local_role checks nothing, since nobody knows which way routes go",
+            [
+                n.name
+                for n in neighbors
+                if n.filters.aspa is not AspaRule.OFF and not n.internal and not n.has_direction
+            ],
+        ),
+    ):
+        if found:
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            yield f"{words}: {', '.join(found[:3])}{more}"
 
 
 def nested_ranges(neighbors: Iterable[Neighbor]) -> Iterator[tuple[str, str]]:

@@ -717,6 +717,7 @@ def load_config(path: str | Path) -> Config:
     neighbors = _read_neighbors(reader, sources)
     faults.warnings += configcheck.filter_warnings(neighbors)
     faults.warnings += configcheck.rpki_warnings(neighbors, rpki)
+    faults.warnings += configcheck.policy_warnings(neighbors)
     if not any("neighbors" in source.data for source in sources):
         faults.warnings.append(f"{main.path}: no [[neighbors]]; nobody can connect")
     if faults or reader.router is None:

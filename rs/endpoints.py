@@ -29,6 +29,7 @@ from rs.show_types import (
     RouteAnswer,
     RouteItem,
     RoutesView,
+    Rpki,
     Status,
 )
 from rs.shownexthops import NextHopWalk
@@ -168,6 +169,11 @@ class Api:
         """Return version, uptime, memory, table sizes and loop times."""
         del request
         return show.status(self._router, self._router.now(), self._rss())
+
+    def rpki(self, request: Request) -> Rpki:
+        """Return the RPKI data in use, caches and files."""
+        del request
+        return show.rpki(self._router)
 
     def neighbors(self, request: Request) -> Stream:
         """Return every neighbor, by address."""
@@ -350,6 +356,7 @@ def _action(name: str, handler: Callable[..., Any]) -> Endpoint:
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/v1/status", Api.status, Status),
+    Endpoint("GET", "/v1/rpki", Api.rpki, Rpki),
     Endpoint("GET", "/v1/neighbors", Api.neighbors, list[Neighbor], lines=Neighbor),
     _action("reset", Api.reset),
     _action("refresh", Api.refresh),

@@ -8,6 +8,7 @@ RFC 4486 (limits), 6811 (origin validation), 7454 (what to filter), 7947, 7948.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ AsnRange = tuple[int, int]
 """First and last AS number."""
 PrefixRange = tuple[str, int, int]
 """A prefix, and the shortest and longest length that it stands for."""
+RouteRange = tuple[str, int, int, int | None]
+"""The same with an origin AS; None for any."""
 
 
 class Preset(StrEnum):
@@ -51,10 +54,27 @@ class RpkiRule(StrEnum):
     REJECT = "reject"
 
 
+class AspaRule(StrEnum):
+    """What becomes of routes by the ASPA state of their AS_PATH."""
+
+    OFF = "off"
+    NOTE = "note"
+    REJECT_INVALID = "reject-invalid"
+
+
 class RejectPolicy(StrEnum):
     """What becomes of a route that a rule refuses."""
 
     REJECT = "reject"
+    TAG = "tag"
+    TAG_AND_REJECT = "tag-and-reject"
+
+
+class TransitFreeRule(StrEnum):
+    """What becomes of a route with a transit-free network behind the neighbor."""
+
+    REJECT = "reject"
+    WARNING = "warning"
 
 
 class MaxPrefixCount(StrEnum):
@@ -131,6 +151,17 @@ def parse_table(model: type, value: object) -> dict[str, Any]:
     return values
 
 
+def _route_range(value: object) -> RouteRange:
+    text, origin = value, None
+    if isinstance(value, str) and (found := re.fullmatch(r"(.*\S)\s+AS(\S+)", value)):
+        text, origin = found[1], kinds.parse_asn(found[2])
+    return (*kinds.PREFIX_RANGE.parse(text), origin)
+
+
+ROUTE_RANGES = kinds.list_of(
+    Kind('prefixes, each with "ge N", "le N", an origin "ASN" or none of them', _route_range),
+    empty=True,
+)
 PREFIX_RANGES = kinds.list_of(kinds.PREFIX_RANGE, empty=True)
 ASN_RANGES = kinds.list_of(kinds.ASN_RANGE, empty=True)
 FILTERS = Kind("a table", lambda value: parse_table(Filters, value))
@@ -159,6 +190,10 @@ class Filters:
     )
     transit_free_asns: bool | tuple[AsnRange, ...] = attrs.field(
         default=False, metadata=key(_or_built_in(ASN_RANGES), Effect.REEVALUATE, "false")
+    )
+    transit_free_action: TransitFreeRule = attrs.field(
+        default=TransitFreeRule.REJECT,
+        metadata=key(kinds.choice(TransitFreeRule), Effect.REEVALUATE, '"reject"'),
     )
     never_via_route_server_asns: tuple[AsnRange, ...] = attrs.field(
         default=(), metadata=key(ASN_RANGES, Effect.REEVALUATE, "[]")
@@ -202,12 +237,21 @@ class Filters:
     irr_white_list_prefixes: tuple[PrefixRange, ...] = attrs.field(
         default=(), metadata=key(PREFIX_RANGES, Effect.REEVALUATE, "[]")
     )
+    irr_white_list_routes: tuple[RouteRange, ...] = attrs.field(
+        default=(), metadata=key(ROUTE_RANGES, Effect.REEVALUATE, "[]")
+    )
+    """Routes that no IRR rule looks at."""
     roas_as_route_objects: bool = attrs.field(
         default=False, metadata=key(kinds.BOOLEAN, Effect.REEVALUATE, "false")
     )
     rpki: RpkiRule = attrs.field(
         default=RpkiRule.OFF, metadata=key(kinds.choice(RpkiRule), Effect.REEVALUATE, '"off"')
     )
+    aspa: AspaRule = attrs.field(
+        default=AspaRule.OFF,
+        metadata=key(kinds.choice(AspaRule), Effect.REEVALUATE, '"off"'),
+    )
+    """draft-ietf-sidrops-aspa-verification; the direction follows from the neighbor's role."""
     prefix_length_ipv4: tuple[int, int] = attrs.field(
         default=(0, 32), metadata=key(lengths(32), Effect.REEVALUATE, "[0, 32]")
     )
@@ -249,9 +293,36 @@ class Filters:
     """All of it is from [filters], nothing the neighbor's own."""
 
     @property
-    def uses_rpki(self) -> bool:
-        """Whether some rule looks at the RPKI state."""
+    def validates(self) -> bool:
+        """Whether some rule looks at the state of an origin (RFC 6811)."""
         return self.rpki is not RpkiRule.OFF or self.roas_as_route_objects
+
+    @property
+    def uses_rpki(self) -> bool:
+        """Whether some rule looks at RPKI data of any kind."""
+        return self.validates or self.aspa is not AspaRule.OFF
+
+    @property
+    def restricts(self) -> bool:
+        """Whether some rule could refuse a route: an import policy in the sense of RFC 8212."""
+        lengths = ((0, 32), (0, 128))
+        return bool(
+            self.next_hop is not NextHopRule.ANY
+            or self.max_as_path_length
+            or self.bogon_asns
+            or (self.transit_free_asns and self.transit_free_action is TransitFreeRule.REJECT)
+            or self.never_via_route_server_asns
+            or self.max_communities
+            or self.ipv6_global_unicast_only
+            or self.black_list
+            or self.neighbor_black_list
+            or self.bogon_prefixes
+            or (self.irr_origins is not None and self.irr_enforce_origin)
+            or (self.irr_prefixes is not None and self.irr_enforce_prefix)
+            or self.rpki is RpkiRule.REJECT
+            or self.aspa is AspaRule.REJECT_INVALID
+            or (self.prefix_length_ipv4, self.prefix_length_ipv6) != lengths
+        )
 
     def limit(self, family: int) -> int:
         """Return the limit of a family, 0 where there is none."""
@@ -336,6 +407,31 @@ class Cache:
         default=100, metadata=key(kinds.integer(0, 65535), Effect.INSTANT, "100")
     )
     """Lower is asked first; caches with the same number are used together."""
+    local_address: str | None = attrs.field(
+        default=None, metadata=key(kinds.HOST, Effect.INSTANT, "any")
+    )
+    """Address that we connect from."""
+    password: str | None = attrs.field(
+        default=None, repr=False, metadata=key(kinds.PASSWORD, Effect.INSTANT, "none")
+    )
+    """TCP MD5 key (RFC 8210 9.3)."""
+    version: int = attrs.field(default=2, metadata=key(kinds.integer(0, 2), Effect.INSTANT, "2"))
+    """Highest version of the protocol that is offered."""
+    refresh: int | None = attrs.field(
+        default=None,
+        metadata=key(kinds.integer(1, 86400, "seconds"), Effect.INSTANT, "the cache's"),
+    )
+    """Seconds between queries, in place of what the cache says (RFC 8210 6), as the next two."""
+    retry: int | None = attrs.field(
+        default=None,
+        metadata=key(kinds.integer(1, 7200, "seconds"), Effect.INSTANT, "the cache's"),
+    )
+    """Seconds until a failed query is tried again, at most."""
+    expire: int | None = attrs.field(
+        default=None,
+        metadata=key(kinds.integer(600, 172800, "seconds"), Effect.INSTANT, "the cache's"),
+    )
+    """Seconds without an answer after which the cache's data are no longer used."""
 
 
 def _caches(value: object) -> tuple[Cache, ...]:
@@ -352,11 +448,14 @@ def _caches(value: object) -> tuple[Cache, ...]:
         cache = Cache(**values)
         if (cache.host, cache.port) in found:
             raise BadValue(((index,), f"{cache.host} port {cache.port} is there twice"))
+        slow = max(cache.refresh or 0, cache.retry or 0)
+        if cache.expire is not None and cache.expire <= slow:
+            raise BadValue(((index, "expire"), f"want more than refresh and retry, {slow}"))
         found[cache.host, cache.port] = cache
     return tuple(found.values())
 
 
-CACHES = Kind("a list of tables with host, port and preference", _caches)
+CACHES = Kind("a list of tables with host, port, preference and more", _caches)
 
 
 @attrs.frozen(kw_only=True)

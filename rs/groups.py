@@ -45,6 +45,10 @@ class ViewKey:
     """Of these at most so many; 0 = all."""
     role: int = 0
     """What we are to the peer (RFC 9234), 0 for no role; see `role_of`."""
+    closed: bool = False
+    """Nothing is announced: there is no export policy (RFC 8212)."""
+    prepend: bool = False
+    """A route-server client sees our AS in front of AS_PATH (RFC 7947 2.2.2.1)."""
     cluster_id: int = 0
     """Cluster of the clients of a reflector; 0 = the router's own."""
     client_to_client: bool = True
@@ -162,7 +166,7 @@ class Groups:
     def _make_view(self, key: ViewKey) -> View:
         cluster_id = key.cluster_id or self._cluster_id
         speaker = (self._local_asn, cluster_id)
-        content = (*speaker, key.kind, key.next_hop, key.honor_well_known, key.role)
+        content = (*speaker, key.kind, key.next_hop, key.honor_well_known, key.role, key.prepend)
         number = self._numbers.setdefault(content, len(self._numbers) + 1)
         program = Program(
             number,
@@ -172,6 +176,8 @@ class Groups:
             key.next_hop,
             honor_well_known=key.honor_well_known,
             role=key.role,
+            closed=key.closed,
+            prepend=key.prepend,
         )
         view = View(
             AdjOut(

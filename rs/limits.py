@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from rs.filterconfig import MaxPrefixAction, MaxPrefixCount
+from rs.filterconfig import MaxPrefixAction, MaxPrefixCount, RejectPolicy
 from rs.iana import CeaseSubcode, Family
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def check_limits(rib: Rib, peer: Peer, now: float) -> None:
         if not limit or not peer.established:
             continue
         received, accepted, _ = rib.peer_counts(peer.slot, family)
+        if rules.reject_policy is RejectPolicy.TAG:
+            accepted += rib.filtered_count(peer.slot, family)  # in use as far as counting goes
         counted = accepted if rules.max_prefix_count is MaxPrefixCount.ACCEPTED else received
         stage = 0
         if counted > limit:

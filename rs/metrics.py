@@ -49,6 +49,16 @@ METRICS = {
     "rs_startup_waiting": ("gauge", "1 while a start holds routes back."),
     "rs_loop_longest_slice_seconds": ("gauge", "Longest time that a slice of work held the loop."),
     "rs_loop_slice_seconds": ("histogram", "How long slices of work held the loop."),
+    "rs_rpki_ready": ("gauge", "1 while there are RPKI data, 0 while nothing is validated."),
+    "rs_rpki_vrps": ("gauge", "VRPs in use, each once."),
+    "rs_rpki_aspas": ("gauge", "Customer ASes with an attestation."),
+    "rs_rpki_cache_up": ("gauge", "1 for an RPKI cache that is in sync."),
+    "rs_rpki_cache_vrps": ("gauge", "VRPs that a cache says."),
+    "rs_rpki_cache_serial": ("gauge", "Serial number of a cache's data."),
+    "rs_rpki_cache_update_age_seconds": ("gauge", "Since a cache's data were last complete."),
+    "rs_rpki_file_vrps": ("gauge", "VRPs that a file says."),
+    "rs_rpki_file_age_seconds": ("gauge", "Age of the contents in use, by the file's time."),
+    "rs_rpki_file_failed": ("gauge", "1 for a file that could not be read the last time."),
     "rs_neighbors": ("gauge", "Neighbors by state."),
     "rs_neighbor_info": ("gauge", "What a neighbor is, in the labels."),
     "rs_neighbor_state": ("gauge", "1 Idle to 6 Established, as in BGP4-MIB."),
@@ -100,6 +110,7 @@ class MetricsWalk:
         self._gathered = False
         self._written: Iterator[str] = iter(())
         self._status(rss)
+        self._rpki()
 
     def step(self, spent: Callable[[], bool]) -> list[str] | None:
         """Return the next blocks of lines; see `show.Walk`."""
@@ -169,6 +180,27 @@ class MetricsWalk:
             self._add("rs_loop_slice_seconds", count, labels(le=le), suffix="_bucket")
         self._add("rs_loop_slice_seconds", router.loop.total, suffix="_sum")
         self._add("rs_loop_slice_seconds", count, suffix="_count")
+
+    def _rpki(self) -> None:
+        found = show.rpki(self._router)
+        self._add("rs_rpki_ready", int(found["ready"]))
+        self._add("rs_rpki_vrps", found["vrps_ipv4"], labels(family="ipv4-unicast"))
+        self._add("rs_rpki_vrps", found["vrps_ipv6"], labels(family="ipv6-unicast"))
+        self._add("rs_rpki_aspas", found["aspas"])
+        for cache in found["caches"]:
+            where = labels(cache=cache["name"], preference=cache["preference"])
+            self._add("rs_rpki_cache_up", int(cache["state"] == "in sync"), where)
+            self._add("rs_rpki_cache_vrps", cache["vrps"], where)
+            if cache["serial"] is not None:
+                self._add("rs_rpki_cache_serial", cache["serial"], where)
+            if cache["updated_s"] is not None:
+                self._add("rs_rpki_cache_update_age_seconds", cache["updated_s"], where)
+        for file in found["files"]:
+            where = labels(file=file["path"])
+            self._add("rs_rpki_file_vrps", file["vrps"], where)
+            self._add("rs_rpki_file_failed", int(bool(file["last_error"])), where)
+            if file["age_s"] is not None:
+                self._add("rs_rpki_file_age_seconds", file["age_s"], where)
 
     def _peer(self, peer: Peer) -> None:
         found = show.neighbor(self._router, peer, self._now)

@@ -204,6 +204,9 @@ class Peer:
         """Shut down because it announced too much."""
         self.measured_rtt: int | None = None
         """Round-trip time of its last session in ms."""
+        self.transit_seen: dict[int, int] = {}
+        """How often import saw transit-free networks, where they are only warned of."""
+        self.transit_logged: set[int] = set()
         self.restart_at: float | None = None
         """When the session starts again after that; None for not by itself."""
         self.validated = False

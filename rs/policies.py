@@ -15,8 +15,8 @@ from rs.policycompile import Compiler, Facts
 from rs.reasons import STATE_SHIFT
 
 if TYPE_CHECKING:
+    from rs._fastpath.aspa import AspaTable
     from rs._fastpath.rib import Rib
-    from rs._fastpath.roa import AspaTable
     from rs._fastpath.terms import Terms
     from rs.config import Config, Neighbor
     from rs.irr import Sets

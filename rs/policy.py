@@ -14,12 +14,22 @@ from rs._fastpath.filter import Filter
 from rs._fastpath.pfxset import PrefixSet
 from rs.bogons import BOGON_ASNS, BOGON_PREFIXES, TRANSIT_FREE_ASNS
 from rs.communityconfig import BlackHolePolicy
-from rs.filterconfig import MaxPrefixAction, MaxPrefixCount, NextHopRule, RpkiRule
+from rs.config import LocalRole
+from rs.filterconfig import (
+    AspaRule,
+    MaxPrefixAction,
+    MaxPrefixCount,
+    NextHopRule,
+    RejectPolicy,
+    RpkiRule,
+    TransitFreeRule,
+)
 from rs.iana import Family
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rs._fastpath.aspa import AspaTable
     from rs._fastpath.rib import Rib
     from rs._fastpath.roa import RoaTable
     from rs.communityconfig import BlackHoles
@@ -38,10 +48,15 @@ class Policy:
         sets: Sets,
         roas: RoaTable | None,
         holes: BlackHoles | None = None,
+        aspas: AspaTable | None = None,
     ) -> None:
-        """`roas` is None while there are no RPKI data: states are then "not checked"."""
+        """Take what filters are made of.
+
+        The tables are None while there are no RPKI data: states are then "not checked".
+        """
         self._holes = holes
         self._sets = sets
+        self._aspas = aspas
         self._roas = roas
         self._prefixes: dict[tuple[PrefixRange, ...], PrefixSet] = {}
         self._asns: dict[tuple[AsnRange, ...], AsnSet] = {}
@@ -65,15 +80,17 @@ class Policy:
         found.max_communities = rules.max_communities
         found.bogon_asns = self._asn_set(rules.bogon_asns, BOGON_ASNS)
         found.transit_free = self._asn_set(rules.transit_free_asns, TRANSIT_FREE_ASNS)
+        found.warn_transit = rules.transit_free_action is TransitFreeRule.WARNING
         found.never_via = self._asn_set(rules.never_via_route_server_asns)
         found.global_unicast_only = rules.ipv6_global_unicast_only
         found.black_list = self._prefix_set(rules.black_list)
         found.neighbor_black_list = self._prefix_set(rules.neighbor_black_list)
         found.bogons = self._prefix_set(rules.bogon_prefixes, BOGON_PREFIXES)
         self._irr(rules, found)
-        if rules.uses_rpki or validate:
+        if rules.validates or validate:
             found.roas = self._roas
         found.reject_invalid = rules.rpki is RpkiRule.REJECT
+        self._aspa(neighbor, found)
         found.set_lengths(Family.IPV4_UNICAST, *rules.prefix_length_ipv4)
         found.set_lengths(Family.IPV6_UNICAST, *rules.prefix_length_ipv6)
         found.graceful_shutdown = rules.graceful_shutdown
@@ -90,6 +107,7 @@ class Policy:
             or found.transit_free is not None
             or found.never_via is not None
             or found.graceful_shutdown
+            or found.aspas is not None
         )
         return found if found.per_prefix or by_attributes else None
 
@@ -118,6 +136,16 @@ class Policy:
             )
         )
 
+    def _aspa(self, neighbor: Neighbor, found: Filter) -> None:
+        """Verify paths by what the neighbor is to us; without a role there is no way to tell."""
+        rules = neighbor.filters
+        if rules.aspa is AspaRule.OFF or not neighbor.has_direction:
+            return
+        found.aspas = self._aspas
+        found.downstream = neighbor.local_role is LocalRole.CUSTOMER
+        found.from_server = neighbor.local_role is LocalRole.RS_CLIENT
+        found.reject_aspa_invalid = rules.aspa is AspaRule.REJECT_INVALID
+
     def _irr(self, rules: Filters, found: Filter) -> None:
         if rules.irr_origins is not None:
             found.irr_origins = self._sets.asns[rules.irr_origins]
@@ -128,6 +156,7 @@ class Policy:
         found.allow_longer = rules.irr_allow_longer
         found.white_origins = self._asn_set(rules.irr_white_list_asns)
         found.white_prefixes = self._prefix_set(rules.irr_white_list_prefixes)
+        found.set_white_routes(rules.irr_white_list_routes)
         found.roas_as_route_objects = rules.roas_as_route_objects
 
     def _next_hops(self, neighbor: Neighbor, address: str) -> list[str] | None:
@@ -177,4 +206,5 @@ def set_limits(rib: Rib, slot: int, filters: Filters) -> None:
             family,
             filters.limit(family) if blocks else 0,
             filters.max_prefix_count is MaxPrefixCount.ACCEPTED,
+            tagged=filters.reject_policy is RejectPolicy.TAG,
         )

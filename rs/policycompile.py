@@ -38,8 +38,8 @@ from rs.policyconfig import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from rs._fastpath.aspa import AspaTable
     from rs._fastpath.edits import Edits
-    from rs._fastpath.roa import AspaTable
     from rs.aspathre import AsPathRegex
     from rs.irr import Sets
     from rs.policyconfig import Community, Match, Policy, Term

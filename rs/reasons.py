@@ -11,6 +11,7 @@ from typing import Literal
 from rs.iana import RejectReason
 
 RpkiState = Literal["valid", "unknown", "invalid", "not-checked"]
+AspaState = Literal["valid", "unknown", "invalid", "not-checked"]
 IrrState = Literal["valid", "invalid", "not-checked"]
 
 ARS_CODES = 64
@@ -47,6 +48,8 @@ WORDS = {
     RejectReason.CLUSTER_LOOP: "our cluster id is in CLUSTER_LIST",
     RejectReason.CONFED_SEGMENT: "AS_PATH holds confederation segments",
     RejectReason.OTC_LEAK: "a route leak: ONLY_TO_CUSTOMER must not come from this neighbor",
+    RejectReason.NO_IMPORT_POLICY: "no import policy is configured for the neighbor (RFC 8212)",
+    RejectReason.ASPA_INVALID: "ASPA invalid: AS_PATH is a leak or not possible",
     RejectReason.POLICY_REJECT: "refused by policy",
     RejectReason.POLICY_TOO_LONG: "what policies add makes the attributes too long",
     RejectReason.FILTER_BLACKHOLE_LENGTH: "the prefix is too long or too short for a black hole",

@@ -37,6 +37,8 @@ SENT = {
     "add_path_send",
     "add_path_limit",
     "orr",
+    "prepend_own_as",
+    "require_policy",
 }
 """Keys of neighbors that change what is sent."""
 POLICY_KEYS = {"import_policy", "export_policy"}
@@ -175,7 +177,9 @@ def _change(router: RunningRouter, change: Change, done: Reloaded) -> None:
                 )
                 router.recheck(peer)
             described = peer.ups or not peer.dynamic
-            if described and any(key.startswith("filters.") for key in change.keys):
+            if described and any(
+                key == "require_policy" or key.startswith("filters.") for key in change.keys
+            ):
                 router.refilter(peer)
             if DIRECTORY.intersection(change.keys):
                 router.renew_membership()

@@ -14,13 +14,14 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
+from rs._fastpath.aspa import AspaTable
 from rs._fastpath.attrs import AttrTable
 from rs._fastpath.control import Control
 from rs._fastpath.export import Exporter
 from rs._fastpath.ingest import Ingest
 from rs._fastpath.rewrite import Rewriter
 from rs._fastpath.rib import Rib
-from rs._fastpath.roa import AspaTable, RoaTable
+from rs._fastpath.roa import RoaTable
 from rs._fastpath.sets import MemberSets
 from rs.communities import make_rules
 from rs.communityconfig import BlackHolePolicy
@@ -45,9 +46,11 @@ from rs.policies import Policies
 from rs.policy import Policy, set_limits
 from rs.prefixset import NeighborIndex
 from rs.restart import Restarts
+from rs.revalidate import Revalidation
 from rs.scheduler import LoopStats, Scheduler
 from rs.session_types import Down
 from rs.startup import Startup
+from rs.transitfree import note_transit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from rs.communityconfig import BlackHoles
     from rs.config import Config, Neighbor
     from rs.peer import Conn
+    from rs.show_types import RpkiCache, RpkiFile
     from rs.startup import Before
 
 TICKS_PER_SECOND = 16
@@ -68,8 +72,6 @@ COMPILE_STEP = 2048
 """Attribute sets compiled anew in between."""
 FILTER_STEP = 32
 """Import filters made in between."""
-BELOW_STEP = 32
-"""Changed RPKI prefixes whose paths are judged again in between, if they have few paths below."""
 
 log = logging.getLogger("rs")
 
@@ -159,9 +161,7 @@ class Router:
         self._recheck_due: set[int] = set()
         """Slots whose paths are to be judged again."""
         self._recheck_runs = False
-        self._below_due: list[tuple[int, bytes, int]] = []
-        """Prefixes at or below which paths are to be judged again."""
-        self._below_runs = False
+        self.revalidation = Revalidation(self)
         self._purging: set[int] = set()
         """Slots whose paths of a lost session have not all gone yet."""
         self.restarts = Restarts(self.rib, self.scheduler, self._purge_lost, self._feed_held)
@@ -176,6 +176,8 @@ class Router:
         """Called when there is new work for the scheduler; the transport sets it."""
         self.on_commands: Callable[[Peer], None] = lambda _: None
         """Called when a session may want something from the transport outside of its own calls."""
+        self.rpki_sources: Callable[[], tuple[list[RpkiCache], list[RpkiFile]]] = lambda: ([], [])
+        """Where RPKI data come from, for those who look; the daemon sets it."""
         self.reload: Callable[[], Awaitable[str]] | None = None
         """Reads the configuration file again, as SIGHUP does; the daemon sets it."""
         self.ask_to_stop: Callable[..., None] | None = None
@@ -287,6 +289,7 @@ class Router:
         found = self.policy.filter_for(peer.neighbor, peer.address, validate=peer.validated)
         if self.rib.set_filter(peer.slot, found) and peer.ups:
             self.scheduler.add(self._reevaluate(rank=True))
+        self.rib.set_closed(peer.slot, peer.neighbor.lacks_import_policy)
         set_limits(self.rib, peer.slot, peer.neighbor.filters)
 
     def _update_directory(self) -> bool:
@@ -465,6 +468,8 @@ class Router:
             choice=choice_of(neighbor, family) if addpath else 0,
             max_paths=min(filter(None, limits), default=0) if addpath else 0,
             role=role_of(neighbor),
+            closed=neighbor.lacks_export_policy,
+            prepend=neighbor.prepend_own_as,
             cluster_id=_number(neighbor.cluster) if client else 0,
             client_to_client=neighbor.client_to_client or not client,
             orr=neighbor.orr if neighbor.internal else None,
@@ -718,6 +723,7 @@ class Router:
         for peer in self._described():
             if self.policies.validates(peer.neighbor) is not peer.validated:
                 self.refilter(peer)
+            self.rib.set_closed(peer.slot, peer.neighbor.lacks_import_policy)
             if self.policies.set_import(peer):
                 self.recheck(peer)
             if self.policies.export_terms(peer) is not peer.export_terms:
@@ -726,9 +732,9 @@ class Router:
         self.on_wake()
 
     def _renew_policy(self) -> None:
-        roas = self.roas if self.rpki_ready else None
+        roas, aspas = (self.roas, self.aspas) if self.rpki_ready else (None, None)
         holes = self._holes(self.config)
-        self.policy = Policy(self.config.neighbors, self.filter_sets, roas, holes)
+        self.policy = Policy(self.config.neighbors, self.filter_sets, roas, holes, aspas)
 
     def _refilter(self, peers: list[Peer]) -> Iterator[bool]:
         for i, peer in enumerate(peers):
@@ -755,8 +761,7 @@ class Router:
         """Judge again what a change of RPKI data concerns, in place (RFC 9324).
 
         `prefixes` are those at or below which paths have to be looked at, None for all. Without
-        data (`ready` is False) nothing is validated. `customers`, whose ASPAs changed, matter to
-        policies that ask for them.
+        data (`ready` is False) nothing is validated. `customers` are those whose ASPAs changed.
         """
         if customers:
             self._aspas_changed()
@@ -766,10 +771,7 @@ class Router:
             asking = [p for p in self._described() if p.neighbor.filters.uses_rpki or p.validated]
             self.scheduler.add(self._refilter(asking))
         else:
-            self._below_due += prefixes
-            if not self._below_runs:
-                self._below_runs = True
-                self.scheduler.add(self._recheck_below())
+            self.revalidation.changed(prefixes, customers)
         self.check_startup()
         self.on_wake()
 
@@ -779,18 +781,6 @@ class Router:
                 self.recheck(peer)
         if self.policies.export_asks_aspa:
             self.scheduler.add(self._reevaluate())
-
-    def _recheck_below(self) -> Iterator[bool]:
-        while self._below_due:
-            batch, self._below_due = self._below_due[:BELOW_STEP], self._below_due[BELOW_STEP:]
-            for family, addr, plen in batch:
-                table = self.rib.tables[family]
-                after = table.recheck_below(addr, plen)
-                while after is not None:
-                    yield True
-                    after = table.recheck_below(addr, plen, after)
-            yield True
-        self._below_runs = False
 
     def recheck(self, peer: Peer) -> None:
         """Judge a peer's paths again, in place; those of several peers together."""
@@ -828,6 +818,8 @@ class Router:
         for fault in self.next_hops.reread():
             log.error("%s", fault)
         for peer in self.restarts.tick(now):
+            self.on_commands(peer)
+        for peer in note_transit(self.rib, self.peers.values()):
             self.on_commands(peer)
         self.check_startup()
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from rs._fastpath.roa import AspaTable, RoaTable
+    from rs._fastpath.aspa import AspaTable
+    from rs._fastpath.roa import RoaTable
+    from rs.show_types import RpkiFile
 
 
 class Publisher(Protocol):
@@ -50,6 +52,10 @@ class RpkiFiles:
         self._sources: dict[Path, int] = {}
         self._stats: dict[Path, tuple[int, ...]] = {}
         """What changes with a file's contents, as the file system tells it."""
+        self._paths: tuple[Path, ...] = ()
+        self._read: dict[Path, tuple[float, float]] = {}
+        """When the contents in use were written and read, seconds since 1970."""
+        self._errors: dict[Path, str] = {}
         self.faults: list[str] = []
         """What was wrong at the last loading, by file."""
 
@@ -59,6 +65,7 @@ class RpkiFiles:
         `wall_time` in seconds since 1970 is what expiry times are compared with.
         """
         self.faults = []
+        self._paths = tuple(paths)
         for path in [path for path in self._sources if path not in paths]:
             yield from self._drop(path)
         for path in paths:
@@ -69,8 +76,30 @@ class RpkiFiles:
                 yield from self._load(path, wall_time)
             except (VrpError, ValueError) as error:
                 self.faults.append(str(error))
+                self._errors[path] = str(error)
             else:
                 self._stats[path] = stats
+                self._read[path] = (stats[0] / 1e9 if stats else wall_time, wall_time)
+                self._errors.pop(path, None)
+
+    def status(self, wall_time: float) -> list[RpkiFile]:
+        """Return what is to be known of every file; `wall_time` in seconds since 1970."""
+        roas, aspas = self._publisher.roas, self._publisher.aspas
+        rows: list[RpkiFile] = []
+        for path in self._paths:
+            source = self._sources.get(path)
+            written, read = self._read.get(path, (None, None))
+            rows.append(
+                {
+                    "path": str(path),
+                    "vrps": 0 if source is None else roas.held(source),
+                    "aspas": 0 if source is None else aspas.held(source),
+                    "age_s": None if written is None else round(wall_time - written, 1),
+                    "read_s": None if read is None else round(wall_time - read, 1),
+                    "last_error": self._errors.get(path, ""),
+                }
+            )
+        return rows
 
     def _load(self, path: Path, wall_time: float) -> Iterator[None]:
         found = yield from vrps.steps(path, now=wall_time)
@@ -85,6 +114,7 @@ class RpkiFiles:
     def _drop(self, path: Path) -> Iterator[None]:
         source = self._sources.pop(path)
         self._stats.pop(path, None)
+        self._read.pop(path, None)
         roas, aspas = self._publisher.roas, self._publisher.aspas
         roas.begin(source, reset=True)
         aspas.begin(source, reset=True)

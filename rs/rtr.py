@@ -32,7 +32,8 @@ from rs._fastpath.roa import (
 from rs.iana import RtrError, RtrPdu
 
 if TYPE_CHECKING:
-    from rs._fastpath.roa import AspaTable, RoaTable
+    from rs._fastpath.aspa import AspaTable
+    from rs._fastpath.roa import RoaTable
 
 MAX_VERSION = 2
 HEADER = struct.Struct("!BBHI")

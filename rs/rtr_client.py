@@ -31,7 +31,9 @@ from rs import rtr, sockopts
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rs._fastpath.roa import AspaTable, RoaTable
+    from rs._fastpath.aspa import AspaTable
+    from rs._fastpath.roa import RoaTable
+    from rs.show_types import RpkiCache
 
 RTR_PORT = 323
 READ_LEN = 16384
@@ -345,10 +347,10 @@ class RtrClient:
         if self._started:
             self._reconsider()
 
-    def status(self) -> list[dict[str, object]]:
-        """Return every cache's state, by preference; times are seconds."""
+    def status(self) -> list[RpkiCache]:
+        """Return every cache's state, by preference."""
         now = self.loop.time() if self._started else 0.0
-        rows: list[dict[str, object]] = []
+        rows: list[RpkiCache] = []
         for member in self._members() + self._leaving:
             cache = member.cache
             if member.session is not None:
@@ -359,14 +361,15 @@ class RtrClient:
                 {
                     "name": cache.name,
                     "preference": member.config.preference,
-                    "state": "leaving" if member in self._leaving else state,
+                    "state": "leaving" if member in self._leaving else state,  # type: ignore[typeddict-item]
                     "version": member.session.version if member.session else None,
                     "session_id": cache.session_id,
                     "serial": cache.serial if cache.holds_data else None,
                     "vrps": self.roas.held(cache.source),
                     "aspas": self.aspas.held(cache.source),
-                    "synced_ago": round(now - cache.synced_at, 1) if cache.holds_data else None,
-                    "expires_in": round(cache.expires_at - now, 1) if cache.holds_data else None,
+                    "updated_s": round(now - cache.synced_at, 1) if cache.holds_data else None,
+                    "expires_s": round(cache.expires_at - now, 1) if cache.holds_data else None,
+                    "refresh_s": cache.refresh,
                     "last_error": member.last_error,
                 }
             )

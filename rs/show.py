@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, g
 import orjson
 
 from rs import __version__, shownexthops
+from rs._fastpath.aspa import PATH_STATES
 from rs.attrtext import attributes_json
 from rs.iana import BgpRole, Decided, Family, MessageType, RejectReason
 from rs.peer import PeerKind, kind_of
-from rs.reasons import irr_state, reject_words, rpki_state
+from rs.reasons import AspaState, irr_state, reject_words, rpki_state
 from rs.show_types import Match, RoutesView
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         PathState,
         Route,
         RouteItem,
+        Rpki,
         Status,
     )
 
@@ -216,6 +218,23 @@ def client_cluster(neighbor: ConfiguredNeighbor) -> str | None:
     return neighbor.cluster if neighbor.route_reflector_client else None
 
 
+def rpki(router: Router) -> Rpki:
+    """Return the RPKI data in use and their sources."""
+    roas: dict[str, Any] = router.roas.stats()
+    aspas: dict[str, Any] = router.aspas.stats()
+    caches, files = router.rpki_sources()
+    return {
+        "ready": router.rpki_ready,
+        "vrps_ipv4": roas["vrps_ipv4"],
+        "vrps_ipv6": roas["vrps_ipv6"],
+        "aspas": aspas["customers"],
+        "bytes": roas["bytes"] + aspas["bytes"],
+        "pending": roas["pending"] + aspas["pending"],
+        "caches": caches,
+        "files": files,
+    }
+
+
 def neighbor(router: Router, peer: Peer, now: float, *, faults: bool = False) -> Neighbor:
     """Return one neighbor; with `faults` also its last malformed UPDATEs."""
     session, ingest, agreed = peer.session, peer.ingest, peer.session.negotiated
@@ -256,6 +275,7 @@ def neighbor(router: Router, peer: Peer, now: float, *, faults: bool = False) ->
             reject_label(reason): count
             for reason, count in router.rib.reject_counts(peer.slot).items()
         },
+        "transit_free": {str(asn): count for asn, count in sorted(peer.transit_seen.items())},
         "lag_bytes": max((f["lag_bytes"] for f in families.values()), default=0),
         "families": families,
     }
@@ -381,6 +401,16 @@ class Glance:
             found = self._attributes[attrs_h] = orjson.Fragment(encoded)
         return found
 
+    def aspa(self, slot: int, attrs_h: int) -> AspaState:
+        """Return the state of a path's AS_PATH as received; nothing of it is kept with the path."""
+        found = self.router.rib.filter_of(slot)
+        peer = self.router.peers.get(slot)
+        if found is None or peer is None:
+            return "not-checked"
+        received_h = self.router.attrs.raw_of(attrs_h)
+        state = found.path_state(self.router.attrs, received_h, peer.asn)
+        return "not-checked" if state is None else PATH_STATES[state]  # type: ignore[return-value]
+
     def reached(self, view: View, set_h: int) -> list[int]:
         """Return the slots of the view's members that a member set holds."""
         found = self._reached.get((view, set_h))
@@ -449,6 +479,7 @@ class Glance:
             "why": why,
             "rpki": rpki_state(raw[i][3]),
             "irr": irr_state(raw[i][3]),
+            "aspa": self.aspa(slot, attrs_h),
             "age_s": self.router.age(ticks, self.now),
             "stale": self.router.rib.is_stale(slot, family, raw[i][3]),
             "attributes": self.attributes(attrs_h),
@@ -495,6 +526,7 @@ class Glance:
             "why": why,
             "rpki": rpki_state(raw[i][3]),
             "irr": irr_state(raw[i][3]),
+            "aspa": self.aspa(slot, attrs_h),
             "age_s": self.router.age(ticks, self.now),
             "stale": self.router.rib.is_stale(slot, family, raw[i][3]),
             "attributes": self.attributes(attrs_h),
@@ -539,6 +571,7 @@ class Glance:
                 "why": "about to be replaced",
                 "rpki": "not-checked",
                 "irr": "not-checked",
+                "aspa": "not-checked",
                 "age_s": None,
                 "stale": False,
                 "attributes": {},

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
         Path,
         Route,
         RouteItem,
+        Rpki,
+        RpkiCache,
+        RpkiFile,
         StartupStatus,
         Status,
     )
@@ -244,6 +247,51 @@ def _next_hops_text(found: NextHopStatus) -> str:
 
 
 @_command
+def rpki(client: Client, *, as_json: bool) -> None:
+    """Show RPKI data in use, caches and files."""
+    found: Rpki = client.get("/v1/rpki")
+    if as_json:
+        print_json(found)
+        return
+    print_pairs(
+        [
+            ("data", "in use" if found["ready"] else "none: nothing is validated"),
+            ("VRPs", f"{found['vrps_ipv4']} IPv4, {found['vrps_ipv6']} IPv6"),
+            ("ASPAs", str(found["aspas"])),
+            ("pending", f"{found['pending']} changes" if found["pending"] else ""),
+        ]
+    )
+    if found["caches"]:
+        click.echo()
+        columns = ["Cache", "Pref#", "State", "Version#", "Session#", "Serial#", "VRPs#", "ASPAs#"]
+        columns += ["Updated#", "Expires#", "Last error"]
+        print_table(columns, [_cache_row(cache) for cache in found["caches"]])
+    if found["files"]:
+        click.echo()
+        print_table(
+            ["File", "VRPs#", "ASPAs#", "Age#", "Read#", "Last error"],
+            [_file_row(file) for file in found["files"]],
+        )
+
+
+def _cache_row(cache: RpkiCache) -> Row:
+    numbers = ("version", "session_id", "serial", "vrps", "aspas")
+    values = ["" if cache[n] is None else str(cache[n]) for n in numbers]  # type: ignore[literal-required]
+    times = [_ago(cache["updated_s"]), _ago(cache["expires_s"])]
+    name, state = cache["name"], cache["state"]
+    return [name, str(cache["preference"]), state, *values, *times, cache["last_error"]]
+
+
+def _file_row(file: RpkiFile) -> Row:
+    counts = [str(file["vrps"]), str(file["aspas"])]
+    return [file["path"], *counts, _ago(file["age_s"]), _ago(file["read_s"]), file["last_error"]]
+
+
+def _ago(seconds: float | None) -> str:
+    return "" if seconds is None else duration(max(0.0, seconds))
+
+
+@_command
 @click.argument("address", required=False)
 def neighbors(client: Client, *, address: str | None, as_json: bool) -> None:
     """Show all neighbors, or one in detail."""
@@ -338,6 +386,10 @@ def _print_neighbor(found: Neighbor) -> None:
                     for name, one in found["families"].items()
                     if one["refused"]
                 ),
+            ),
+            (
+                "transit-free",
+                ", ".join(f"AS{asn} {n} times" for asn, n in found["transit_free"].items()),
             ),
         ]
     )
@@ -572,5 +624,5 @@ def _next_hop_row(found: NextHop) -> Row:
     return [found["address"], _metric(found["metric"]), str(found["paths"]), *metrics, way]
 
 
-for _one in (status, neighbors, route, routes, nexthops):
+for _one in (status, rpki, neighbors, route, routes, nexthops):
     show.add_command(_one)

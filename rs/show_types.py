@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from rs.reasons import IrrState, RpkiState  # noqa: TC001 - openapi looks at them
+from rs.reasons import AspaState, IrrState, RpkiState  # noqa: TC001 - openapi looks at them
 
 StateName = Literal["Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"]
 """RFC 4271 8.2.2."""
@@ -111,6 +111,58 @@ class Status(TypedDict):
     families: dict[str, TableStatus]
 
 
+# --- RPKI -------------------------------------------------------------------------------------
+
+CacheState = Literal[
+    "in sync", "asked", "receiving", "idle", "closed", "waiting", "not needed", "leaving"
+]
+
+
+class RpkiCache(TypedDict):
+    """One RPKI cache that speaks RTR (RFC 8210)."""
+
+    name: Annotated[str, "host and port"]
+    preference: Annotated[int, "lower is asked first"]
+    state: Annotated[
+        CacheState,
+        "waiting: for the next attempt; not needed: a preferred one is in sync; idle: connected, "
+        "without data; leaving: no longer configured, its data in use until others are there",
+    ]
+    version: Annotated[int | None, "of the protocol; null without a connection"]
+    session_id: int | None
+    serial: Annotated[int | None, "of the data in use; null without any"]
+    vrps: int
+    aspas: int
+    updated_s: Annotated[float | None, "since its data were last complete; null without any"]
+    expires_s: Annotated[float | None, "until they are no longer used; null without any"]
+    refresh_s: Annotated[int, "between queries"]
+    last_error: Annotated[str, "may be empty"]
+
+
+class RpkiFile(TypedDict):
+    """One VRP file."""
+
+    path: str
+    vrps: int
+    aspas: int
+    age_s: Annotated[float | None, "of the contents in use, by the file's time; null without any"]
+    read_s: Annotated[float | None, "since they were read"]
+    last_error: Annotated[str, "why it could not be read the last time; may be empty"]
+
+
+class Rpki(TypedDict):
+    """RPKI data in use, and where they come from."""
+
+    ready: Annotated[bool, "there are data; without, nothing is validated"]
+    vrps_ipv4: Annotated[int, "each once, however many sources say it"]
+    vrps_ipv6: int
+    aspas: Annotated[int, "customer ASes with an attestation"]
+    bytes: Annotated[int, "memory of the tables"]
+    pending: Annotated[int, "changes whose paths are still to be judged again"]
+    caches: list[RpkiCache]
+    files: list[RpkiFile]
+
+
 # --- neighbors --------------------------------------------------------------------------------
 
 
@@ -207,6 +259,10 @@ class Neighbor(TypedDict):
     messages: MessageCounts
     updates: Updates
     rejects: Annotated[dict[str, int], "rejected paths by reason"]
+    transit_free: Annotated[
+        dict[str, int],
+        "AS numbers of transit-free networks let through with a warning: times seen at import",
+    ]
     lag_bytes: Annotated[int, "the largest of its families"]
     families: dict[str, NeighborFamily]
     faults: NotRequired[Annotated[list[Fault], "the last malformed UPDATEs; one neighbor only"]]
@@ -276,6 +332,7 @@ class Path(TypedDict):
     why: Annotated[str, "the same in words"]
     rpki: Annotated[RpkiState, "origin validation at import (RFC 6811)"]
     irr: Annotated[IrrState, "whether the neighbor's IRR data hold prefix and origin"]
+    aspa: Annotated[AspaState, "of the AS_PATH as received, by the ASPAs there are now"]
     age_s: Annotated[float, "since it was received"]
     stale: Annotated[bool, "not heard since the session was lost, or since a refresh began"]
     attributes: Attributes
@@ -323,6 +380,7 @@ class RouteItem(TypedDict):
     why: str
     rpki: RpkiState
     irr: IrrState
+    aspa: AspaState
     age_s: Annotated[float | None, "since it was received; null if outdated"]
     stale: Annotated[bool, "not heard since the session was lost, or since a refresh began"]
     attributes: Annotated[Attributes, "as import left them, or as advertised"]

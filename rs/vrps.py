@@ -29,7 +29,8 @@ from rs.errors import VrpError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator
 
-    from rs._fastpath.roa import AspaTable, RoaTable
+    from rs._fastpath.aspa import AspaTable
+    from rs._fastpath.roa import RoaTable
 
 READ_LEN = 1 << 18
 """Octets read from the file at a time."""

@@ -99,7 +99,10 @@ def make_router(**changes: Any) -> RouterConfig:
 
 
 def make_neighbor(router: RouterConfig, asn: int | None, **changes: Any) -> Neighbor:
-    """A neighbor as the loader completes it; without `asn` any AS number may come."""
+    """A neighbor as the loader completes it; without `asn` any AS number may come.
+
+    But nobody needs a policy (RFC 8212): what that does is tested for itself.
+    """
     internal = asn == router.asn
     given = changes.get("route_server_client")
     derived = role_defaults(router, internal=internal, route_server_client=given)
@@ -109,6 +112,7 @@ def make_neighbor(router: RouterConfig, asn: int | None, **changes: Any) -> Neig
         "router": router,
         "derived": frozenset(derived) - set(changes),
         **derived,
+        "require_policy": False,
         **changes,
     }
     return Neighbor(**values)
@@ -658,6 +662,7 @@ class Lab:
             local_address=LOCAL[V4],
             families=frozenset(speaker.families) & frozenset(neighbor.families),
             role=neighbor.local_role.number,
+            prepend=neighbor.prepend_own_as,
             cluster_id=neighbor.cluster,
             client_to_client=neighbor.client_to_client,
             path_limit=in_family(neighbor.add_path_receive_limit, V4),

@@ -22,6 +22,8 @@ from rs.configvalues import Endpoint
 from rs.endpoints import ENDPOINTS
 from rs.errors import ConfigError, RsError
 from rs.iana import Decided, RejectReason
+from rs.rpki import RpkiFiles
+from rs.rtr_client import CacheConfig, Publisher, RtrClient
 from tests.routerkit import Lab, communities, config_text
 from tests.served import Served, violations
 
@@ -50,7 +52,20 @@ def make(folder) -> Lab:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("api")
-    with Served(make(folder), folder) as server:
+    lab = make(folder)
+    # One cache that is asked for the first time, one file that cannot be read.
+    client = RtrClient(
+        [CacheConfig("192.0.2.1")], Publisher(lab.router.roas, lab.router.aspas, print)
+    )
+    files = RpkiFiles(client.publisher)
+    assert list(files.load_steps([folder / "none.json"], 0.0)) == []
+    (row,), (file,) = client.status(), files.status(0.0)
+    full = {"serial": 5, "updated_s": 3.5, "expires_s": 3600.0, "session_id": 7, "version": 1}
+    lab.router.rpki_sources = lambda: (
+        [row, {**row, **full, "name": "192.0.2.2:323"}],
+        [file, {**file, "path": "/x", "age_s": 5.0, "read_s": 4.0}],
+    )
+    with Served(lab, folder) as server:
         yield server
 
 
@@ -88,6 +103,7 @@ def post(served, path, body=b"") -> Answer:
 REQUESTS = {
     "/v1/nexthops": ["/v1/nexthops"],
     "/v1/status": ["/v1/status"],
+    "/v1/rpki": ["/v1/rpki"],
     "/v1/neighbors": ["/v1/neighbors"],
     "/v1/neighbors/{address}": [f"/v1/neighbors/{a}" for a in (A, B, C, D)],
     "/v1/route/{prefix}": [

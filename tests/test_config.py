@@ -338,7 +338,8 @@ def test_diff_added_and_removed(load):
         ('families = ["ipv4-unicast"]', ("families",), Effect.RESET),
         ('description = "new"\nmultihop = 5', ("description", "multihop"), Effect.RESET),
         ("route_server_client = false",
-         ("route_server_client", "next_hop_self", "honor_well_known"), Effect.RESET),
+         ("route_server_client", "next_hop_self", "require_policy", "honor_well_known"),
+         Effect.RESET),
         ('password = "x"', ("password",), Effect.RESET),
     ],
 )  # fmt: skip

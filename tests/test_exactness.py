@@ -278,6 +278,7 @@ def test_route_server(seed, fat):
             add_path=AddPath.BOTH,
             add_path_send=src.pick(SENDS),
             add_path_limit=src.pick((0, 0, 1, 2, 3)),
+            prepend_own_as=src.chance(15),
             add_path_receive_limit=src.pick((0, 0, 1, 2)),
         )
         for s in speakers

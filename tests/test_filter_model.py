@@ -15,7 +15,7 @@ from rs._fastpath.rib import Rib
 from rs._fastpath.roa import RoaTable
 from rs._fastpath.sets import MemberSets
 from rs.config import Neighbor, Router
-from rs.filterconfig import Filters, NextHopRule, RpkiRule
+from rs.filterconfig import Filters, NextHopRule, RpkiRule, TransitFreeRule
 from rs.iana import Family, RejectReason
 from rs.irr import Sets
 from rs.policy import Policy
@@ -54,6 +54,7 @@ def lists(item, size=3):
 
 asn_ranges = st.tuples(ASNS, st.integers(0, 1)).map(lambda pair: (pair[0], sum(pair)))
 vrps = st.tuples(ranges(), ASNS).map(lambda pair: (pair[0][0], pair[0][2], pair[1]))
+white_routes = st.tuples(ranges(), st.one_of(st.none(), ASNS)).map(lambda p: (*p[0], p[1]))
 rules = st.builds(
     model.Rules,
     next_hops=st.one_of(
@@ -62,6 +63,7 @@ rules = st.builds(
     max_as_path_length=st.sampled_from([0, 0, 0, 4]),
     bogon_asns=lists(asn_ranges, 1),
     transit_free=lists(asn_ranges, 2),
+    transit_warning=st.booleans(),
     never_via=lists(asn_ranges, 1),
     max_communities=st.sampled_from([0, 0, 0, 3]),
     global_unicast_only=st.sampled_from([False, False, True]),
@@ -75,6 +77,7 @@ rules = st.builds(
     allow_longer=st.booleans(),
     white_asns=lists(asn_ranges, 2),
     white_prefixes=lists(ranges()),
+    white_routes=lists(white_routes),
     roas_as_route_objects=st.booleans(),
     vrps=st.one_of(st.none(), st.lists(vrps, min_size=4, max_size=16, unique=True)),
     reject_invalid=st.booleans(),
@@ -119,6 +122,7 @@ def policy(wanted: model.Rules) -> tuple[Policy, Neighbor]:
         max_as_path_length=wanted.max_as_path_length,
         bogon_asns=tuple(wanted.bogon_asns),
         transit_free_asns=tuple(wanted.transit_free),
+        transit_free_action=TransitFreeRule("warning" if wanted.transit_warning else "reject"),
         never_via_route_server_asns=tuple(wanted.never_via),
         max_communities=wanted.max_communities,
         ipv6_global_unicast_only=wanted.global_unicast_only,
@@ -132,6 +136,7 @@ def policy(wanted: model.Rules) -> tuple[Policy, Neighbor]:
         irr_allow_longer=wanted.allow_longer,
         irr_white_list_asns=tuple(wanted.white_asns),
         irr_white_list_prefixes=tuple(wanted.white_prefixes),
+        irr_white_list_routes=tuple(wanted.white_routes),
         roas_as_route_objects=wanted.roas_as_route_objects,
         rpki=(RpkiRule.REJECT if wanted.reject_invalid else RpkiRule.ACCEPT)
         if validates

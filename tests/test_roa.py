@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rs._fastpath.aspa import AspaTable
 from rs._fastpath.roa import (
     STAGE_CORRUPT,
     STAGE_DUPLICATE,
     STAGE_LIMIT,
     STAGE_OK,
     STAGE_UNKNOWN,
-    AspaTable,
     RoaTable,
     VrpList,
 )

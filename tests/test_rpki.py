@@ -8,10 +8,15 @@ import os
 
 import pytest
 
-from rs._fastpath.roa import AspaTable, RoaTable
-from rs.app import Daemon
+from rs._fastpath.aspa import AspaTable
+from rs._fastpath.roa import RoaTable
+from rs.app import Daemon, _caches
 from rs.configfile import load_config
+from rs.errors import ConfigError
+from rs.metrics import MetricsWalk
 from rs.rpki import RpkiFiles
+from rs.rtr_client import CacheConfig
+from rs.show import rpki
 from tests.configs import MEMBER
 
 
@@ -107,7 +112,45 @@ def test_the_daemon_reads_its_files_and_reads_them_again(tmp_path):
             os.utime(vrps, ns=(1, 1))
             await daemon.reload()
             assert daemon.router.roas.validate("8.0.0.0/8", 6) == "valid"
+            vrps.write_text("{")
+            await daemon.reload()
+            shown = rpki(daemon.router)
+            assert (shown["ready"], shown["vrps_ipv4"], shown["caches"]) == (True, 1, [])
+            (file,) = shown["files"]
+            assert (file["path"], file["vrps"], file["aspas"]) == (str(vrps), 1, 0)
+            assert "vrps.json" in file["last_error"]
+            assert file["age_s"] > 1e9  # by the file's time, as it was when it was read
+            assert 0 <= file["read_s"] < 60
+            lines = "".join(MetricsWalk(daemon.router, 0.0, 0).step(lambda: False) or ())
+            lines += "".join(MetricsWalk(daemon.router, 0.0, 0)._write())
+            assert f'rs_rpki_file_failed{{file="{vrps}"}} 1' in lines
+            assert 'rs_rpki_vrps{family="ipv4-unicast"} 1' in lines
         finally:
             await daemon.stop()
 
     asyncio.run(scenario())
+
+
+def test_keys_of_a_cache(tmp_path):
+    path = tmp_path / "rs.toml"
+    head = '[router]\nasn = 64500\nrouter_id = "10.0.0.1"\n' + MEMBER + "[rpki]\n"
+    path.write_text(
+        head + 'caches = [{ host = "192.0.2.1", preference = 5, local_address = "192.0.2.9", '
+        'password = "secret", version = 1, refresh = 300, retry = 60, expire = 7200 }]\n'
+    )
+    (cache,) = _caches(load_config(path))
+    assert cache == CacheConfig(
+        "192.0.2.1", 323, 5, bind="192.0.2.9", password="secret",
+        refresh=300, retry=60, expire=7200, max_version=1,
+    )  # fmt: skip
+    assert "secret" not in repr(load_config(path))
+    for keys, words in (
+        ("refresh = 0", "refresh"),
+        ("expire = 599", "expire"),
+        ("refresh = 700, expire = 700", "want more than refresh and retry, 700"),
+        ("version = 3", "version"),
+        ('local_address = "x"', "local_address"),
+    ):
+        path.write_text(head + f'caches = [{{ host = "192.0.2.1", {keys} }}]\n')
+        with pytest.raises(ConfigError, match=words):
+            load_config(path)

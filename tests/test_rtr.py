@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rs import rtr
-from rs._fastpath.roa import AspaTable, RoaTable
+from rs._fastpath.aspa import AspaTable
+from rs._fastpath.roa import RoaTable
 from rs.iana import RtrError
 from rs.rtr import Closed, Limits, NoData, State, Synced
 

@@ -14,7 +14,8 @@ import pytest
 import uvloop
 
 from rs import rtr, sockopts
-from rs._fastpath.roa import AspaTable, RoaTable
+from rs._fastpath.aspa import AspaTable
+from rs._fastpath.roa import RoaTable
 from rs.rtr_client import CacheConfig, Pace, Publisher, RtrClient
 
 from . import rtrkit as kit

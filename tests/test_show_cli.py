@@ -83,6 +83,35 @@ class TestTables:
         assert [one["address"] for one in found] == [A, B, "2001:db8::3"]
         assert {one["source"] for one in found} == {"none"}
 
+    def test_rpki(self, run, served, monkeypatch):
+        assert run("rpki").splitlines()[0].split() == [
+            "data",
+            "none:",
+            "nothing",
+            "is",
+            "validated",
+        ]
+        cache = {
+            "name": "rpki.example.net:323", "preference": 10, "state": "in sync", "version": 1,
+            "session_id": 7, "serial": 42, "vrps": 3, "aspas": 0, "updated_s": 61.0,
+            "expires_s": 7000.0, "refresh_s": 3600, "last_error": "",
+        }  # fmt: skip
+        gone = {**cache, "name": "[2001:db8::1]:323", "state": "waiting", "version": None,
+                "session_id": None, "serial": None, "updated_s": None, "expires_s": None,
+                "last_error": "connection refused"}  # fmt: skip
+        file = {"path": "/x/vrps.json", "vrps": 5, "aspas": 1, "age_s": 90.0, "read_s": 30.0,
+                "last_error": ""}  # fmt: skip
+        monkeypatch.setattr(
+            served.lab.router, "rpki_sources", lambda: ([cache, gone], [file]), raising=False
+        )
+        rows = [line.split() for line in run("rpki").splitlines()]
+        assert rows[5][:9] == ["rpki.example.net:323", "10", "in", "sync", "1", "7", "42", "3", "0"]
+        assert rows[6][:3] == ["[2001:db8::1]:323", "10", "waiting"]
+        assert rows[6][-2:] == ["connection", "refused"]
+        assert rows[-1][:3] == ["/x/vrps.json", "5", "1"]
+        found = json.loads(run("rpki", "--json"))
+        assert found["caches"] == [cache, gone]
+
     def test_neighbors(self, run):
         lines = run("neighbors").splitlines()
         assert lines[0].split()[:4] == ["Neighbor", "AS", "State", "Since"]

@@ -128,6 +128,7 @@ CIMPORTS = """
 adjout: arena control decide edits orr paths rewrite rib sets terms types
 arena:
 asnset:
+aspa: roa types wire
 aspath: asnset wire
 attrdict: text types
 attrs: arena attrdict hashing text types wire
@@ -140,7 +141,7 @@ decode: attrs text types validate wire
 edits: attrs memo pattern types wire
 encode: attrs log trie types wire
 export: adjout buckets group paths rewrite rib sets
-filter: asnset attrs pfxset roa types wire
+filter: asnset aspa attrs pfxset roa types wire
 group: adjout buckets decode encode log rib sets types wire
 hashing:
 hello: types wire
@@ -162,12 +163,12 @@ pfxset: text wire
 play: mrttable recode types wire
 recode: attrs decode types wire
 rewrite: arena attrs commrules edits paths rib types wire
-rib: arena attrs control decide filter memo paths sets terms trie types wire
+rib: arena asnset attrs control decide filter memo paths sets terms trie types wire
 roa: arena text trie types wire
 sets:
 splice: hello net types wire
 stamp:
-terms: asnset aspath attrs edits filter memo paths pattern pfxset roa types wire
+terms: asnset aspa aspath attrs edits filter memo paths pattern pfxset types wire
 text: types wire
 trie: arena wire
 types:
@@ -346,7 +347,7 @@ REGISTRIES = {
     "decide.pxd": {"DECIDED_": iana.Decided},
     "paths.pxd": {"PEER_": PeerKind},
     "rib.pyx": {"REASON_": iana.RejectReason},
-    "filter.pxd": {"FILTER_": iana.RejectReason},
+    "filter.pxd": {"FILTER_": iana.RejectReason, "REASON_": iana.RejectReason},
     "terms.pxd": {"POLICY_": iana.RejectReason},
     "control.pyx": {"NO_": iana.WellKnownCommunity},
 }

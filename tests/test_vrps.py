@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rs import vrps
-from rs._fastpath.roa import AspaTable, RoaTable
+from rs._fastpath.aspa import AspaTable
+from rs._fastpath.roa import RoaTable
 from rs.errors import VrpError
 
 from .mrtfiles import data_file

@@ -199,6 +199,8 @@ cdef class AdjOut:
         cdef uint32_t from_kind = self.rib.peers[slot].kind
         cdef uint32_t kind = self.program.kind
         cdef uint32_t wk, flags
+        if self.program.closed:
+            return False
         if self.program.upwards:
             # RFC 9234 5, egress 2: what came from above or sideways goes to customers only.
             flags = self.rib.attrs.at(attrs_h).flags

@@ -1,9 +1,11 @@
 """The import filter of one neighbor. See filter.pyx for the order of its rules."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self, final
 
 from rs._fastpath.asnset import AsnSet
+from rs._fastpath.aspa import AspaTable
+from rs._fastpath.attrs import AttrTable
 from rs._fastpath.pfxset import PrefixSet
 from rs._fastpath.roa import RoaTable
 
@@ -15,6 +17,8 @@ class Filter:
     max_communities: int
     bogon_asns: AsnSet | None
     transit_free: AsnSet | None
+    warn_transit: bool
+    """Transit-free networks are only counted."""
     never_via: AsnSet | None
     global_unicast_only: bool
     black_list: PrefixSet | None
@@ -31,6 +35,12 @@ class Filter:
     roas: RoaTable | None
     reject_invalid: bool
     graceful_shutdown: bool
+    aspas: AspaTable | None
+    downstream: bool
+    """The neighbor is a provider."""
+    from_server: bool
+    """The neighbor is a route server, which need not be in AS_PATH."""
+    reject_aspa_invalid: bool
     per_prefix: bool
 
     @property
@@ -42,5 +52,11 @@ class Filter:
         """Accept prefixes of `low` to `high` bits in a family."""
     def set_black_holes(self, family: int, low: int, high: int) -> None:
         """Serve requests to drop traffic to prefixes of `low` to `high` bits (at least 1)."""
+    def set_white_routes(self, routes: Sequence[tuple[str, int, int, int | None]]) -> None:
+        """Let these escape the IRR rules: (prefix, shortest, longest, origin or None) each."""
+    def take_transit(self) -> dict[int, int]:
+        """Return and forget {AS number: times seen} of transit-free networks only counted."""
+    def path_state(self, attrs: AttrTable, attrs_h: int, peer_asn: int) -> int | None:
+        """Return the ASPA_* of a path from the neighbor, None where paths are not verified."""
     def finish(self) -> None:
         """Note whether prefixes have to be looked at; call after the last change."""

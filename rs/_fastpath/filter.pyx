@@ -4,18 +4,19 @@ In: an attribute set, a prefix. Out: a RejectReason, and what was found out on t
 IRR state). Checks of attributes run once per UPDATE, checks of the prefix once per route; nothing
 here allocates. The order, which decides the reason that a route with two faults gets, is the one
 that ARouteServer's users know: next hop, AS_PATH length, AS numbers (bogon, transit-free, never via
-a route server), communities, IPv6 outside 2000::/3, black lists, bogons, IRR origin and prefix with
-their white lists, RPKI origin validation (RFC 6811), prefix length. Loop checks come before all
-these, and the check of the leftmost AS behind AS_PATH length: see Rib.check. A request to drop
-traffic (RFC 7999), where such are served, may be for any part of the neighbor's prefixes, and is
-judged by lengths of its own, not by the last two.
+a route server), communities, ASPA, IPv6 outside 2000::/3, black lists, bogons, IRR origin and
+prefix with their white lists, RPKI origin validation (RFC 6811), prefix length. Loop checks come
+before all these, and the check of the leftmost AS behind AS_PATH length: see Rib.check. A request
+to drop traffic (RFC 7999), where such are served, may be for any part of the neighbor's prefixes,
+and is judged by lengths of its own, not by the last two.
 """
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
+from rs._fastpath.aspa cimport ASPA_DOWNSTREAM, ASPA_INVALID, ASPA_UPSTREAM
 from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
 from rs._fastpath.types cimport (
     ATTR_AS_PATH,
@@ -46,6 +47,7 @@ cdef class Filter:
 
     def __dealloc__(self):
         free(self.hops)
+        free(self.white_routes)
 
     def set_next_hops(self, addresses):
         """Accept only these next hops, in text; None accepts any."""
@@ -74,6 +76,34 @@ cdef class Filter:
         holes[family] = (low, high)
         self.black_holes = tuple(holes)
 
+    def set_white_routes(self, routes):
+        """Let these escape the IRR rules: (prefix, shortest, longest, origin or None) each."""
+        cdef white_t *w
+        free(self.white_routes)
+        self.n_white = 0
+        self.white_routes = <white_t *>calloc(len(routes) + 1, sizeof(white_t))
+        if self.white_routes == NULL:
+            raise MemoryError
+        for prefix, low, high, origin in routes:
+            net = ipaddress.ip_network(prefix)
+            packed = net.network_address.packed
+            w = &self.white_routes[self.n_white]
+            memcpy(w.addr, <const char *>packed, len(packed))
+            w.family = net.version == 6
+            w.plen = net.prefixlen
+            w.low = low
+            w.high = high
+            w.origin = origin or 0
+            self.n_white += 1
+
+    def take_transit(self):
+        """Return and forget {AS number: how often it was seen} of transit-free networks, where they
+        are only counted: in UPDATEs, and in paths judged again."""
+        cdef uint32_t i
+        found = {self.noted[i]: self.noted_count[i] for i in range(self.n_noted)}
+        self.n_noted = 0
+        return found
+
     def finish(self):
         """Note whether prefixes have to be looked at; call after the last change."""
         self.per_prefix = (
@@ -95,7 +125,8 @@ cdef class Filter:
         cdef uint8_t padded[16]
         cdef const uint8_t *v
         cdef uint32_t i, _i, n, asn, length = 0, communities = 0
-        cdef bint bogon = False, transit = False, never = False, lead = True
+        cdef uint32_t transit = 0
+        cdef bint bogon = False, never = False, lead = True
         cdef attr_t a
         if self.check_hops:
             memset(padded, 0, 16)
@@ -121,8 +152,9 @@ cdef class Filter:
                         if self.bogon_asns is not None and self.bogon_asns.has(asn):
                             bogon = True
                         if not lead:
-                            if self.transit_free is not None and self.transit_free.has(asn):
-                                transit = True
+                            if (transit == 0 and self.transit_free is not None
+                                    and self.transit_free.has(asn)):
+                                transit = asn
                             if self.never_via is not None and self.never_via.has(asn):
                                 never = True
             elif a.type == ATTR_COMMUNITIES:
@@ -135,13 +167,69 @@ cdef class Filter:
             return FILTER_AS_PATH_LENGTH
         if bogon:
             return FILTER_BOGON_ASN
-        if transit:
+        if transit and not self.warn_transit:
             return FILTER_TRANSIT_FREE
         if never:
             return FILTER_NEVER_VIA_ROUTE_SERVER
         if self.max_communities and communities > self.max_communities:
             return FILTER_COMMUNITIES
+        if self.reject_aspa_invalid and self._path_state(attrs, attrs_h, peer_asn) == ASPA_INVALID:
+            return REASON_ASPA_INVALID
+        if transit:
+            self._note(transit)
         return 0
+
+    cdef uint32_t _path_state(self, AttrTable attrs, uint32_t attrs_h,
+                              uint32_t peer_asn) noexcept nogil:
+        """ASPA_* of an AS_PATH from this neighbor; ASPA_UNKNOWN where paths are not verified.
+
+        Downstream from a provider, else upstream: from customers, peers, RS clients, and route
+        servers, whose own AS is not in the path (draft-ietf-sidrops-aspa-verification-27 5.4, 5.5).
+        """
+        cdef const uint8_t *p = attrs.wire(attrs_h)
+        cdef const uint8_t *end = p + attrs.at(attrs_h).wire_len
+        cdef uint32_t direction = ASPA_DOWNSTREAM if self.downstream else ASPA_UPSTREAM
+        cdef attr_t a
+        if self.aspas is None:
+            return 0
+        while p < end:
+            p += attr_next(p, &a)
+            if a.type == ATTR_AS_PATH:
+                return self.aspas.verify(a.value, a.len, direction,
+                                         0 if self.from_server else peer_asn)
+        return ASPA_INVALID
+
+    def path_state(self, AttrTable attrs, uint32_t attrs_h, uint32_t peer_asn):
+        """Return the ASPA_* of a path from the neighbor, None where paths are not verified."""
+        if self.aspas is None:
+            return None
+        return self._path_state(attrs, attrs_h, peer_asn)
+
+    cdef void _note(self, uint32_t asn) noexcept nogil:
+        """Count a transit-free network that is let through; beyond NOTED of them nothing."""
+        cdef uint32_t i = 0
+        while i < self.n_noted and self.noted[i] != asn:
+            i += 1
+        if i == NOTED:
+            return
+        if i == self.n_noted:
+            self.noted[i] = asn
+            self.noted_count[i] = 0
+            self.n_noted += 1
+        self.noted_count[i] += 1
+
+    cdef bint _white(self, uint32_t family, const uint8_t *addr, uint32_t plen,
+                     uint32_t origin) noexcept nogil:
+        """Whether a route is on the white list of routes."""
+        cdef white_t *w
+        cdef uint32_t i
+        for i in range(self.n_white):
+            w = &self.white_routes[i]
+            if (w.family == family and w.low <= plen <= w.high
+                    and (w.origin == 0 or w.origin == origin)
+                    and prefix_covers(w.addr, w.plen, addr)):
+                return True
+        return False
 
     cdef uint32_t check_prefix(self, AttrTable attrs, uint32_t attrs_h, uint32_t family,
                                const uint8_t *addr, uint32_t plen, uint8_t *state) noexcept nogil:
@@ -180,6 +268,9 @@ cdef class Filter:
             if self.white_prefixes is not None and self.white_prefixes.match(
                     family, addr, plen, False):
                 prefix_ok = True
+            if ((self.enforce_origin and not origin_ok or self.enforce_prefix and not prefix_ok)
+                    and self._white(family, addr, plen, origin)):
+                origin_ok = prefix_ok = True
             if self.enforce_origin and not origin_ok:
                 return FILTER_IRR_ORIGIN
             if self.enforce_prefix and not prefix_ok and not (
@@ -194,3 +285,11 @@ cdef class Filter:
         if plen < self.low[family] or plen > self.high[family]:
             return FILTER_PREFIX_LENGTH
         return 0
+
+
+cdef bint prefix_covers(const uint8_t *outer, uint32_t plen, const uint8_t *addr) noexcept nogil:
+    """Whether the first `plen` bits of two addresses are the same."""
+    cdef uint32_t whole = plen >> 3
+    if memcmp(outer, addr, whole) != 0:
+        return False
+    return plen & 7 == 0 or (outer[whole] ^ addr[whole]) >> (8 - (plen & 7)) == 0

@@ -30,7 +30,14 @@ cdef enum:
     ASKS_GSHUT = 0x01           # RFC 8326: paths that ask for it get LOCAL_PREF 0
     ASKS_ROAS = 0x02            # a valid ROA stands for a route object (filter.pxd)
 
+    LIMIT_RECEIVED = 0
+    LIMIT_ACCEPTED = 1
+    LIMIT_TAGGED = 2            # accepted ones, and those that are rejected by a tag (filtered)
+
     N_REASONS = 96
+    FIRST_RULE = 18             # RejectReason of the operator's rules: from here to LAST_RULE,
+    LAST_RULE = 27
+    FIRST_FILTER = 32           # and from here on
 
     REFRESH_UNDER_WAY = 1       # between BoRR and EoRR (RFC 7313): paths not heard again are stale
     REFRESH_ENDED = 2           # stale paths are being purged
@@ -69,9 +76,11 @@ cdef struct peer_t:
     uint8_t allow_own_as        # how often our own AS may stand in AS_PATH
     uint8_t generation[2]       # by family: PATH_GENERATION or 0; turned when a refresh begins
     uint8_t refresh[2]          # by family: REFRESH_*
-    uint8_t limit_accepted      # limit counts accepted paths, not all received
+    uint8_t limit_accepted      # what limit counts: LIMIT_*
     uint8_t role                # ROLE_*, ours towards it
     uint8_t asked               # ASKS_GSHUT, ASKS_ROAS: what its filter is asked for
+    uint8_t closed              # no import policy: nothing is accepted (RFC 8212)
+    uint8_t _pad[3]
     uint32_t limit[2]           # paths beyond are kept rejected, by family; 0 = no limit
     uint32_t blocked[2]         # paths rejected for that reason
     uint32_t path_limit[2]      # paths of one prefix that are entered, by family
@@ -80,6 +89,7 @@ cdef struct peer_t:
     uint32_t received[2]        # paths in the Adj-RIB-In, by family
     uint32_t rejected[2]        # of these, rejected
     uint32_t stale[2]           # of these, not heard in the present generation
+    uint32_t filtered[2]        # of the rejected, those that a rule of the operator's refuses
     uint32_t by_reason[96]      # rejected paths by RejectReason, N_REASONS
 
 cdef struct options_t:

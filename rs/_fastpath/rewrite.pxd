@@ -48,6 +48,7 @@ cdef class Rewriter:
     cdef Rib rib
     cdef slab_t derived         # derived_t
     cdef uint8_t *buf           # scratch: one attribute block
+    cdef uint8_t *path          # scratch: one AS_PATH
 
     cdef uint32_t derive(self, Program program, uint32_t attrs_h, uint32_t source,
                          uint32_t transform) except 0
@@ -72,5 +73,7 @@ cdef class Program:
     cdef uint8_t next_hop_len
     cdef readonly bint honor_well_known  # NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED are obeyed
     cdef readonly uint32_t role         # ROLE_*, ours towards the peers (RFC 9234)
+    cdef bint closed                    # nothing is announced at all (RFC 8212)
+    cdef bint prepend                   # our AS goes in front of AS_PATH
     cdef bint marks                     # routes get ONLY_TO_CUSTOMER with our AS number
     cdef bint upwards                   # routes with ONLY_TO_CUSTOMER must not go there

@@ -17,6 +17,8 @@ class Program:
         next_hop: str | None = None,
         honor_well_known: bool = False,
         role: int = 0,
+        closed: bool = False,
+        prepend: bool = False,
     ) -> Self: ...
     @property
     def number(self) -> int:

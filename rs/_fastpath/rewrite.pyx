@@ -3,15 +3,16 @@
 In: an attribute set, its source and a Program. Out: the handle of the set to send, which the source
 set keeps as long as it lives, so that a form is built once per set and not once per route.
 
-Route server (RFC 7947 2.2): nothing changes; communities that are ours are scrubbed, and what must
-not cross an AS border is not there. What a path's communities ask for on behalf of some members,
-and what we tell of it, is the transform (T_* in types.pxd): the source's AS number prepended,
-communities added, the next hop of black holes (RFC 7999).
+Route server (RFC 7947 2.2): nothing changes; communities that are ours are scrubbed, what must not
+cross an AS border is not there, and clients who want it so see our AS in front of AS_PATH. What a
+path's communities ask for on behalf of some members, and what we tell of it, is the transform (T_*
+in types.pxd): the source's AS number prepended, communities added, the next hop of black holes
+(RFC 7999).
 
-eBGP (RFC 4271 5.1): our AS is prepended, the next hop is ours,
-MED and LOCAL_PREF stay inside. iBGP: LOCAL_PREF is there. Reflection (RFC 4456 8): ORIGINATOR_ID
-and CLUSTER_LIST, everything else untouched. Roles (RFC 9234 5): ONLY_TO_CUSTOMER is added, once per
-set, where a route goes down or sideways, or came from above or sideways without it.
+eBGP (RFC 4271 5.1): our AS is prepended, the next hop is ours, MED and LOCAL_PREF stay inside.
+iBGP: LOCAL_PREF is there. Reflection (RFC 4456 8): ORIGINATOR_ID and CLUSTER_LIST, everything else
+untouched. Roles (RFC 9234 5): ONLY_TO_CUSTOMER is added, once per set, where a route goes down or
+sideways, or came from above or sideways without it.
 
 CLUSTER_LIST gets the clusters that the route passes here: that of the client it comes from, and in
 front of it that of the client it goes to where this is another one.
@@ -95,13 +96,16 @@ ADDED[3][:] = [T_GSHUT, 0xFFFF0000]
 @cython.final
 cdef class Program:
     def __cinit__(self, uint32_t number, uint32_t kind, uint32_t local_asn, uint32_t cluster_id=0,
-                  next_hop=None, bint honor_well_known=False, uint32_t role=0):
+                  next_hop=None, bint honor_well_known=False, uint32_t role=0,
+                  bint closed=False, bint prepend=False):
         self.number = number
         self.kind = kind
         self.local_asn = local_asn
         self.cluster_id = cluster_id
         self.honor_well_known = honor_well_known
         self.role = role
+        self.closed = closed
+        self.prepend = prepend or kind == PROG_EBGP
         self.marks = ROLE_PROVIDER <= role <= ROLE_RS or role == ROLE_PEER
         self.upwards = role >= ROLE_RS_CLIENT
         if next_hop is not None:
@@ -148,7 +152,8 @@ cdef class Rewriter:
         self.rib = rib
         slab_init(&self.derived, sizeof(derived_t), 64)
         self.buf = <uint8_t *>malloc(BUF_LEN)
-        if self.buf == NULL:
+        self.path = <uint8_t *>malloc(BUF_LEN)
+        if self.buf == NULL or self.path == NULL:
             raise MemoryError
         rib.attrs.on_release = on_release
         rib.attrs.release_ctx = <void *>self
@@ -164,6 +169,7 @@ cdef class Rewriter:
             self.rib.drop_forms = NULL
         slab_free_all(&self.derived)
         free(self.buf)
+        free(self.path)
 
     cdef uint32_t derive(self, Program program, uint32_t attrs_h, uint32_t source,
                          uint32_t transform) except 0:
@@ -186,9 +192,9 @@ cdef class Rewriter:
         cdef bint marked = otc != 0
         if otc == 0 and program.marks and not s.flags & AS_HAS_OTC:
             otc = program.local_asn
-        if program.kind == PROG_RS and (transform | otc | s.raw_h) == 0 and not s.flags & (
-                AS_CONTROL | AS_HAS_LOCAL_PREF | AS_HAS_ORIGINATOR | AS_HAS_CLUSTER_LIST
-                | AS_HAS_AIGP):
+        if (program.kind == PROG_RS and not program.prepend and (transform | otc | s.raw_h) == 0
+                and not s.flags & (AS_CONTROL | AS_HAS_LOCAL_PREF | AS_HAS_ORIGINATOR
+                                   | AS_HAS_CLUSTER_LIST | AS_HAS_AIGP)):
             return attrs_h
         if reflected and not s.flags & AS_HAS_ORIGINATOR:
             originator = from_source = peer.router_id
@@ -362,11 +368,14 @@ cdef class Rewriter:
             if program.kind == PROG_EBGP and a.type == ATTR_MED:
                 continue
             if a.type == ATTR_AS_PATH:
-                if program.kind == PROG_EBGP:
+                if transform & T_PREPEND and program.kind != PROG_EBGP:
+                    if not program.prepend:
+                        o = prepend(o, &a, source_asn, transform & T_PREPEND)
+                        continue
+                    prepend(self.path, &a, source_asn, transform & T_PREPEND)
+                    attr_next(self.path, &a)
+                if program.prepend:
                     o = prepend(o, &a, program.local_asn, 1)
-                    continue
-                if transform & T_PREPEND:
-                    o = prepend(o, &a, source_asn, transform & T_PREPEND)
                     continue
             if a.type == ATTR_NEXT_HOP and self_hop:
                 if nh_len == 4:

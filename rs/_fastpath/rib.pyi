@@ -2,6 +2,7 @@
 
 from typing import Self, final
 
+from rs._fastpath.asnset import AsnSet
 from rs._fastpath.attrs import AttrTable
 from rs._fastpath.control import Control
 from rs._fastpath.filter import Filter
@@ -59,9 +60,12 @@ class Table:
         Keeps them as if heard again, or removes them. Returns where to go on, 0 when there are
         none any more.
         """
-    def recheck_step(self, slots: list[int], pos: int, n: int) -> int:
+    def recheck_step(
+        self, slots: list[int], pos: int, n: int, only: bytearray | None = None
+    ) -> int:
         """Check the paths of these slots again in `n` prefixes from handle `pos`.
 
+        With `only` those received with an attribute set whose bit is set, see Rib.find_ases.
         Nobody has to send anything again (RFC 9324). Returns where to go on, 0 at the end.
         """
     def recheck_below(
@@ -136,6 +140,13 @@ class Rib:
         self, slot: int, *, first_as: bool, reject_as_set: bool, allow_own_as: int
     ) -> None:
         """Change what import checks of a peer; the caller has its paths checked again."""
+    def set_closed(self, slot: int, closed: bool) -> None:
+        """Accept nothing of a peer (RFC 8212); the caller has its paths checked again."""
+    def find_ases(self, asns: AsnSet, found: bytearray, pos: int, n: int) -> int:
+        """Set the bits of attribute sets whose AS_PATH holds one of these AS numbers.
+
+        `n` sets from handle `pos`; bit h of `found` is that of handle h. Returns where to go on.
+        """
     def set_role(self, slot: int, role: int) -> None:
         """Say what we are to a peer (RFC 9234), ROLE_*: before its session."""
     def set_cluster(self, slot: int, cluster_id: int) -> None:
@@ -155,11 +166,17 @@ class Rib:
         What is there the caller has checked again (Table.recheck_step). Returns whether accepted
         paths rank or are told of differently, so that all must be evaluated again.
         """
-    def set_limit(self, slot: int, family: int, limit: int, accepted: bool = False) -> None:
+    def set_limit(
+        self, slot: int, family: int, limit: int, accepted: bool = False, tagged: bool = False
+    ) -> None:
         """Keep a peer's further paths rejected once it has `limit`, 0 for any number.
 
-        Counted are accepted paths, or all.
+        Counted are accepted paths, with `tagged` also those that a rule refuses, or all.
         """
+    def filtered_count(self, slot: int, family: int) -> int:
+        """Return how many paths of a peer a rule of the operator's refuses."""
+    def filter_of(self, slot: int) -> Filter | None:
+        """Return the filter of a slot, or None."""
     def change_peer(self, slot: int, asn: int, kind: int) -> None:
         """Give a slot's peer another AS number and kind: those of its new session."""
     def start_refresh(self, slot: int, family: int) -> bool:

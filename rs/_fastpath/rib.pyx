@@ -21,6 +21,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
 from rs._fastpath.arena cimport slab_alloc, slab_free_all, slab_init, slab_release
+from rs._fastpath.asnset cimport AsnSet
 from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
 from rs._fastpath.control cimport Control
 from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare, order, preference
@@ -38,6 +39,12 @@ from rs._fastpath.paths cimport (
     DEST_UNRANKED,
     DEST_USABLE,
     DEST_ZOMBIE,
+    FIRST_FILTER,
+    FIRST_RULE,
+    LAST_RULE,
+    LIMIT_ACCEPTED,
+    LIMIT_RECEIVED,
+    LIMIT_TAGGED,
     N_REASONS,
     PATH_GENERATION,
     PATH_NOT_USABLE,
@@ -69,6 +76,7 @@ from rs._fastpath.types cimport (
     AS_HAS_OTC,
     AS_OWN_CLUSTER,
     AS_OWN_ORIGINATOR,
+    ATTR_AS_PATH,
     ATTR_OTC,
     T_INFORM,
     attrset_t,
@@ -89,11 +97,18 @@ cdef enum:
     REASON_CLUSTER_LOOP = 7
     REASON_CONFED_SEGMENT = 8
     REASON_OTC_LEAK = 16
+    REASON_NO_IMPORT_POLICY = 17
 
     UNREACHABLE = 0xFFFFFFFF
     STACK_CANDIDATES = 64
     PATHS_OF_PEER = 1024    # of one prefix at most: more are no use, and cost the others
     BELOW_STEP = 256        # prefixes of one recheck_below
+
+
+cdef inline bint by_rule(uint32_t reason) noexcept nogil:
+    """Whether a reason is a rule of the operator's, and not the protocol's or a limit."""
+    return FIRST_RULE <= reason <= LAST_RULE or (
+        reason >= FIRST_FILTER and reason != FILTER_MAX_PREFIX)
 
 
 cdef inline void note_reject(peer_t *peer, uint32_t family, uint32_t reason,
@@ -103,6 +118,8 @@ cdef inline void note_reject(peer_t *peer, uint32_t family, uint32_t reason,
     peer.by_reason[reason] += <uint32_t>by
     if reason == FILTER_MAX_PREFIX:
         peer.blocked[family] += <uint32_t>by
+    elif by_rule(reason):
+        peer.filtered[family] += <uint32_t>by
 
 
 cdef inline bint is_full(const peer_t *peer, uint32_t family, uint32_t was) noexcept nogil:
@@ -110,8 +127,13 @@ cdef inline bint is_full(const peer_t *peer, uint32_t family, uint32_t was) noex
     for a new one."""
     if peer.limit[family] == 0:
         return False
-    if peer.limit_accepted:
+    if peer.limit_accepted == LIMIT_ACCEPTED:
         return peer.received[family] - peer.rejected[family] >= peer.limit[family]
+    if peer.limit_accepted == LIMIT_TAGGED:
+        if was and by_rule(was):
+            return False        # counted already
+        return (peer.received[family] - peer.rejected[family] + peer.filtered[family]
+                >= peer.limit[family])
     if was and was != FILTER_MAX_PREFIX:
         return False            # counted already
     return peer.received[family] - peer.blocked[family] >= peer.limit[family]
@@ -636,13 +658,19 @@ cdef class Table:
         mask[slot >> 6] = <uint64_t>1 << (slot & 63)
         return self.purge(mask, True, pos, n)
 
-    def recheck_step(self, list slots, uint32_t pos, uint32_t n):
+    def recheck_step(self, list slots, uint32_t pos, uint32_t n, bytearray only=None):
         """Check the paths of these slots again in `n` prefixes from handle `pos` (RFC 9324: nobody
-        has to send anything again). Returns where to go on, 0 at the end."""
+        has to send anything again), with `only` those received with an attribute set whose bit is
+        set. Returns where to go on, 0 at the end."""
+        cdef const uint8_t *bits = NULL
+        cdef uint32_t n_bits = 0, raw_h
         cdef uint64_t mask[1024]
         cdef uint32_t h = pos, p_h
         cdef uint32_t end = self.trie.top if n >= self.trie.top - pos else pos + n
         cdef path_t *p
+        if only is not None:
+            bits = only
+            n_bits = 8 * <uint32_t>len(only)
         memset(mask, 0, sizeof(mask))
         for s in slots:
             mask[<uint32_t>s >> 6] |= <uint64_t>1 << (<uint32_t>s & 63)
@@ -653,6 +681,10 @@ cdef class Table:
                     p = self.path(p_h)
                     p_h = p.next_h
                     if (mask[p.peer >> 6] >> (p.peer & 63)) & 1:
+                        if bits != NULL:
+                            raw_h = self.rib.attrs.raw(p.attrs_h)
+                            if raw_h >= n_bits or not bits[raw_h >> 3] >> (raw_h & 7) & 1:
+                                continue
                         self._judge(h, p)
             h += 1
         return h if h < self.trie.top else 0
@@ -828,6 +860,8 @@ cdef class Rib:
                 return REASON_OTC_LEAK
             if peer.first_as and s.first_as != peer.asn:
                 return REASON_FIRST_AS
+            if peer.closed:
+                return REASON_NO_IMPORT_POLICY
         else:
             if s.flags & AS_OWN_ORIGINATOR:
                 return REASON_ORIGINATOR_LOOP
@@ -889,15 +923,31 @@ cdef class Rib:
         self.peers[slot].reject_as_set = reject_as_set
         self.peers[slot].allow_own_as = min(allow_own_as, 254)
 
+    def set_closed(self, uint32_t slot, bint closed):
+        """Accept nothing of a peer (RFC 8212), or what its filter accepts; the caller has its paths
+        checked again."""
+        self.peers[slot].closed = closed
+
     def set_role(self, uint32_t slot, uint32_t role):
         """Say what we are to a peer, ROLE_*: before its session, which a change would end."""
         self.peers[slot].role = <uint8_t>role
 
-    def set_limit(self, uint32_t slot, uint32_t family, uint32_t limit, bint accepted=False):
+    def set_limit(self, uint32_t slot, uint32_t family, uint32_t limit, bint accepted=False,
+                  bint tagged=False):
         """Keep a peer's further paths rejected once it has `limit`, 0 for any number; counted are
-        accepted paths, or all."""
+        accepted paths, with `tagged` also those that a rule refuses, or all."""
         self.peers[slot].limit[family] = limit
-        self.peers[slot].limit_accepted = accepted
+        self.peers[slot].limit_accepted = LIMIT_RECEIVED
+        if accepted:
+            self.peers[slot].limit_accepted = LIMIT_TAGGED if tagged else LIMIT_ACCEPTED
+
+    def filtered_count(self, uint32_t slot, uint32_t family):
+        """Return how many paths of a peer a rule of the operator's refuses."""
+        return self.peers[slot].filtered[family]
+
+    def filter_of(self, uint32_t slot):
+        """Return the filter of a slot, or None."""
+        return self.filters[slot] if slot < <uint32_t>len(self.filters) else None
 
     cdef void turn(self, uint32_t slot, uint32_t family, uint32_t state) noexcept nogil:
         """From here on a peer's paths of a family are stale until heard again; none is yet."""
@@ -1048,6 +1098,44 @@ cdef class Rib:
     def check_attrs(self, uint32_t slot, uint32_t attrs_h):
         """Return the RejectReason that import would give a path of this peer, 0 for none."""
         return self.check(slot, attrs_h)
+
+    def find_ases(self, AsnSet asns, bytearray found, uint32_t pos, uint32_t n):
+        """Set the bits of attribute sets whose AS_PATH holds one of these AS numbers.
+
+        `n` sets from handle `pos`; bit h of `found` is that of handle h, and it grows as needed.
+        Returns where to go on, 0 at the end.
+        """
+        cdef uint32_t h, _i, count
+        cdef uint32_t end = (self.attrs.sets.top if n >= self.attrs.sets.top - pos else pos + n)
+        cdef const uint8_t *p
+        cdef const uint8_t *stop
+        cdef const uint8_t *v
+        cdef uint8_t *bits
+        cdef attr_t a
+        cdef bint has
+        if len(found) * 8 < end:
+            found.extend(bytes((end >> 3) + 1 - len(found)))
+        bits = found
+        for h in range(pos, end):
+            if self.attrs.at(h).refs == 0:
+                continue
+            p = self.attrs.wire(h)
+            stop = p + self.attrs.at(h).wire_len
+            has = False
+            while p < stop:
+                p += attr_next(p, &a)
+                if a.type != ATTR_AS_PATH:
+                    continue
+                v = a.value
+                while v < a.value + a.len:
+                    count = v[1]
+                    v += 2
+                    for _i in range(count):
+                        has = has or asns.has(load32(v))
+                        v += 4
+            if has:
+                bits[h >> 3] |= <uint8_t>(1 << (h & 7))
+        return end if end < self.attrs.sets.top else 0
 
     def recompile(self, uint32_t pos, uint32_t n, bint forms=False):
         """Compile `n` attribute sets anew from handle `pos`, because the peers have changed.

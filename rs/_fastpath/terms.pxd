@@ -7,7 +7,7 @@ from rs._fastpath.edits cimport Edits
 from rs._fastpath.memo cimport Memo
 from rs._fastpath.paths cimport peer_t
 from rs._fastpath.pattern cimport pattern_t
-from rs._fastpath.roa cimport AspaTable
+from rs._fastpath.aspa cimport AspaTable
 
 # RejectReason of policies.
 cdef enum:

@@ -2,9 +2,9 @@
 
 from typing import Any, Self, TypeAlias, final
 
+from rs._fastpath.aspa import AspaTable
 from rs._fastpath.attrs import AttrTable
 from rs._fastpath.edits import Edits
-from rs._fastpath.roa import AspaTable
 
 _Condition: TypeAlias = tuple[int, int, int, tuple[Any, ...]]
 """OP_*, lowest or a mask, highest, and the sets, expressions or patterns it is about."""

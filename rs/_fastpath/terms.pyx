@@ -38,7 +38,7 @@ from rs._fastpath.filter cimport (
 from rs._fastpath.paths cimport PEER_IBGP, peer_t
 from rs._fastpath.pattern cimport community_size, pattern_fits, pattern_t
 from rs._fastpath.pfxset cimport PrefixSet
-from rs._fastpath.roa cimport ASPA_UPSTREAM, AspaTable
+from rs._fastpath.aspa cimport ASPA_UPSTREAM, AspaTable
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport AS_HAS_MED, ATTR_AS_PATH, FAM_IPV4, FAM_IPV6, attrset_t
 from rs._fastpath.wire cimport load32, prefix_load

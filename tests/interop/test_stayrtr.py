@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from rs._fastpath.roa import AspaTable, RoaTable
+from rs._fastpath.aspa import AspaTable
+from rs._fastpath.roa import RoaTable
 from rs.rtr_client import CacheConfig, Pace, Publisher, RtrClient
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ def test_the_intervals_that_the_cache_says(stayrtr):
         router.client.start()
         await router.has(A)
         await router.until(lambda: router.calls)
-        expires = router.client.status()[0]["expires_in"]
+        expires = router.client.status()[0]["expires_s"]
         assert isinstance(expires, float)
         assert 990 < expires <= 1000
         await router.client.stop()

@@ -103,6 +103,8 @@ class Member:
     """The same in place of an IPv6 one."""
     role: BgpRole | None = None
     """What we are to it (RFC 9234)."""
+    prepend: bool = False
+    """A route server client that sees our AS in AS_PATH (RFC 7947 2.2.2.1)."""
     cluster_id: str = ""
     """Cluster of a client; empty is that of the options."""
     client_to_client: bool = True
@@ -326,7 +328,10 @@ def _by_kind(path: Path, member: Member, options: ExportOptions) -> Attrs:
         plain = transitive_unknown(without(path.attrs, *INTERNAL_ONLY))
         return options.tags.output(plain, path.attrs, path.peer_asn, member.index)
     if member.kind is Kind.RS_CLIENT:
-        return for_route_server_client(path.attrs, options)
+        out = for_route_server_client(path.attrs, options)
+        if member.prepend:
+            out["as_path"] = prepend(path.attrs.get("as_path", ()), options.rs_asn)
+        return out
     if member.kind is Kind.EBGP:
         return for_external(path.attrs, member, options)
     return reflected(path, member, options) if path.ibgp else for_internal(path.attrs)

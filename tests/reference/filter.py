@@ -30,6 +30,7 @@ class Rules:
     max_as_path_length: int = 0
     bogon_asns: list[tuple[int, int]] = field(default_factory=list)
     transit_free: list[tuple[int, int]] = field(default_factory=list)
+    transit_warning: bool = False
     never_via: list[tuple[int, int]] = field(default_factory=list)
     max_communities: int = 0
     global_unicast_only: bool = False
@@ -43,6 +44,7 @@ class Rules:
     allow_longer: bool = False
     white_asns: list[tuple[int, int]] = field(default_factory=list)
     white_prefixes: list[Range] = field(default_factory=list)
+    white_routes: list[tuple[str, int, int, int | None]] = field(default_factory=list)
     roas_as_route_objects: bool = False
     vrps: list[Vrp] | None = None
     reject_invalid: bool = False
@@ -98,7 +100,7 @@ def judge(
         return Verdict(R.FIRST_AS)
     if any(named(asn, rules.bogon_asns) for asn in path):
         return Verdict(R.FILTER_BOGON_ASN)
-    if any(named(asn, rules.transit_free) for asn in behind):
+    if not rules.transit_warning and any(named(asn, rules.transit_free) for asn in behind):
         return Verdict(R.FILTER_TRANSIT_FREE)
     if any(named(asn, rules.never_via) for asn in behind):
         return Verdict(R.FILTER_NEVER_VIA_ROUTE_SERVER)
@@ -140,6 +142,11 @@ def _by_origin(prefix: str, origin: int, rules: Rules, found: Verdict) -> int:
             prefix, rules.prefixes, longer=rules.allow_longer
         )
         found.irr = "valid" if origin_ok and prefix_ok else "invalid"
+        if any(
+            listed(prefix, [(text, low, high)]) and asn in {None, origin}
+            for text, low, high, asn in rules.white_routes
+        ):
+            origin_ok = prefix_ok = True
         rescued = rules.roas_as_route_objects and found.rpki == "valid"
         if rules.enforce_origin and not origin_ok and not named(origin, rules.white_asns):
             return R.FILTER_IRR_ORIGIN

@@ -64,6 +64,8 @@ class Peer:
     families: frozenset[Family] = frozenset(Family)
     role: BgpRole | None = None
     """What we are to it (RFC 9234)."""
+    prepend: bool = False
+    """A route server client that sees our AS in AS_PATH."""
     cluster_id: str = ""
     """Cluster of a client; empty is the router's own."""
     client_to_client: bool = True
@@ -324,6 +326,7 @@ class ReferenceRouter:
                 p.local_address,
                 p.local_address6,
                 p.role,
+                p.prepend,
                 p.cluster_id,
                 p.client_to_client,
             )

@@ -1,0 +1,99 @@
+"""What a change of RPKI data asks of the paths that are there: judged again in place (RFC 9324).
+
+In: changed prefixes and customer ASes, as a publisher hands them over. Out: jobs for the scheduler,
+in slices. A changed VRP concerns the paths at or below its prefix. A changed ASPA concerns paths
+whose AS_PATH holds the customer: attribute sets are looked through first, then the prefixes for
+paths with one of those found. Nothing else is touched, and nobody is asked to send anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rs._fastpath.asnset import AsnSet
+from rs.filterconfig import AspaRule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rs.router import Router
+
+Prefixes = list[tuple[int, bytes, int]]
+"""Family, address octets and length of each."""
+
+BELOW_STEP = 32
+"""Changed prefixes whose paths are judged again in between, if they have few paths below."""
+SETS_STEP = 2048
+"""Attribute sets looked through in between."""
+PREFIXES_STEP = 4096
+"""Prefixes looked at in between."""
+
+
+class Revalidation:
+    """Work that is due because RPKI data have changed."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._prefixes: Prefixes = []
+        """Prefixes at or below which paths are to be judged again."""
+        self._customers: set[int] = set()
+        """ASes whose providers have changed."""
+        self._below_runs = False
+        self._paths_run = False
+
+    def changed(self, prefixes: Prefixes, customers: set[int]) -> None:
+        """Have paths judged again that a change concerns."""
+        if prefixes:
+            self._prefixes += prefixes
+            if not self._below_runs:
+                self._below_runs = True
+                self._router.scheduler.add(self._below())
+        if customers:
+            self._customers |= customers
+            if not self._paths_run:
+                self._paths_run = True
+                self._router.scheduler.add(self._paths())
+
+    def _below(self) -> Iterator[bool]:
+        while self._prefixes:
+            batch, self._prefixes = self._prefixes[:BELOW_STEP], self._prefixes[BELOW_STEP:]
+            for family, addr, plen in batch:
+                table = self._router.rib.tables[family]
+                after = table.recheck_below(addr, plen)
+                while after is not None:
+                    yield True
+                    after = table.recheck_below(addr, plen, after)
+            yield True
+        self._below_runs = False
+
+    def _paths(self) -> Iterator[bool]:
+        rib = self._router.rib
+        while self._customers:
+            customers, self._customers = self._customers, set()
+            slots = self._verified()
+            if slots:
+                # A set that comes later is judged by the new data as it comes.
+                found = bytearray()
+                asns = AsnSet(sorted(customers))
+                at = 1
+                while at:
+                    at = rib.find_ases(asns, found, at, SETS_STEP)
+                    yield True
+                for table in rib.tables if any(found) else ():
+                    at = 1
+                    while at:
+                        at = table.recheck_step(slots, at, PREFIXES_STEP, found)
+                        yield True
+                for slot in slots:
+                    if slot in self._router.peers:
+                        self._router.check_limits(self._router.peers[slot])
+            yield True
+        self._paths_run = False
+
+    def _verified(self) -> list[int]:
+        """Return the slots of peers whose paths an ASPA can refuse."""
+        return sorted(
+            peer.slot
+            for peer in self._router.peers.values()
+            if peer.neighbor.filters.aspa is AspaRule.REJECT_INVALID and peer.neighbor.has_direction
+        )
