@@ -18,7 +18,6 @@ import attrs
 from rs import arcommunities
 from rs.arouteserver import OPTIONS
 from rs.arreport import Report
-from rs.config import Neighbor
 from rs.filterconfig import NO_FILTERS, Filters
 from rs.iana import Family
 from rs.irrfetch import Bundle, Fetch
@@ -165,11 +164,6 @@ class Importer:
     def _take(self, settings: Settings, option: str, becomes: str) -> tuple[Any, str]:
         """Return an option's value and a comment, noted as honored by a key."""
         given = settings.given(option)
-        table, _, key = becomes.partition(".")
-        model = {"filters": Filters, "neighbors": Neighbor}.get(table)
-        known = model is None or "," in key or key in attrs.fields_dict(model)
-        if not known and settings[option] != OPTIONS[option].default:
-            self.report.miss(option, given, "not supported")
         self.report.honor(option, given, becomes)
         if given is None:
             return OPTIONS[option].default, "ARouteServer's default"
@@ -229,7 +223,7 @@ class Importer:
         # In [blackhole] for everybody.
         shared = self.general["blackhole_filtering.announce_to_client"]
         keys["blackhole_receive"] = Value(None if receive == shared else receive, comment)
-        return {key: one for key, one in keys.items() if key in attrs.fields_dict(Neighbor)}
+        return keys
 
     def _filters(self, settings: Settings, client: Client | None) -> Keys:
         """Return the import rules of the general options, or those in force for a client."""
@@ -261,9 +255,7 @@ class Importer:
         self._take(settings, "filtering.rpki_bgp_origin_validation.reject_invalid", "filters.rpki")
         keys["rpki"] = Value("reject" if validates else "off", comment)
         option = "filtering.reject_policy.policy"
-        policy, comment = settings[option], ""
-        if policy == "reject":
-            policy, comment = self._take(settings, option, "filters.reject_policy")
+        policy, comment = self._take(settings, option, "filters.reject_policy")
         keys["reject_policy"] = Value(policy.replace("_", "-"), comment)
         option = "graceful_shutdown.enabled"
         keys["graceful_shutdown"] = self._value(settings, option, "filters.graceful_shutdown")
@@ -271,13 +263,7 @@ class Importer:
         self._limits(settings, client, keys)
         if client is not None:
             self._irr(client, keys)
-        if settings["filtering.transit_free.action"] == "warning":
-            keys["transit_free_asns"] = Value(False)
-        if keys["reject_policy"].value != "reject":
-            option = "filtering.reject_policy.policy"
-            self.report.miss(option, settings.given(option), "not supported")
-            keys["reject_policy"] = Value("reject")
-        return {key: one for key, one in keys.items() if key in _FILTER_DEFAULTS}
+        return keys
 
     def _next_hops(self, settings: Settings, client: Client | None, keys: Keys) -> None:
         rule, comment = self._take(settings, "filtering.next_hop.policy", "filters.next_hop")

@@ -98,10 +98,6 @@ NOT_HONORED = {
     "communities.prefix_validated_via_registrobr_whois_db_dump",
     "custom_options",
     "filtering.roles.local_role",
-    "filtering.transit_free.action",
-    "filtering.reject_policy.policy",
-    "filtering.irrdb.white_list_route",
-    "prepend_rs_as",
     "filtering.irrdb.use_arin_bulk_whois_data.enabled",
     "filtering.irrdb.use_arin_bulk_whois_data.source",
     "rpki_roas.allowed_trust_anchors",
@@ -181,6 +177,7 @@ def test_what_is_honored_shows_in_the_loaded_configuration(imported):
     assert (north.add_path, other.add_path) == (AddPath.SEND, AddPath.OFF)
     assert (north.extended_next_hop, neighbors[NORTH6].extended_next_hop) == (False, True)
     assert [len(neighbors[a].families) for a in (NORTH4, NORTH6, OTHER)] == [1, 2, 1]
+    assert (north.prepend_own_as, other.prepend_own_as) == (True, False)
     assert north.honor_well_known
     assert (north.local_role, north.strict_role) == ("rs", True)
     assert (other.local_role, other.strict_role) == ("none", False)
@@ -207,6 +204,9 @@ def test_rules_of_everybody(imported):
     assert rules.irr_allow_longer
     assert rules.roas_as_route_objects
     assert rules.rpki is RpkiRule.REJECT
+    assert rules.transit_free_action == "warning"
+    assert rules.transit_free_asns == tuple((n, n) for n in (174, 701, 1299, 2914))
+    assert rules.reject_policy == "tag"
     assert (rules.max_prefix_action, rules.max_prefix_restart) == ("restart", 30)
     assert rules.max_prefix_count == "accepted"
 
@@ -222,6 +222,10 @@ def test_rules_of_one_client_over_those_of_everybody(imported):
     assert rules.irr_enforce_prefix
     assert rules.irr_white_list_prefixes == (("20.3.0.0/16", 16, 20),)
     assert rules.irr_white_list_asns == ((64611, 64611), (64612, 64612))
+    assert rules.irr_white_list_routes == (
+        ("20.1.0.0/16", 16, 32, 64610), ("20.2.0.0/16", 16, 16, None),
+    )  # fmt: skip
+    assert rules.reject_policy == "reject"
     assert rules.rpki is RpkiRule.OFF
     assert imported.neighbors()[LAST].filters.rpki is RpkiRule.OFF
     assert (rules.max_prefix_action, rules.max_prefix_restart) == ("block", 5)

@@ -39,7 +39,7 @@ clients:
       filtering:
         irrdb:
           as_sets: [AS-NORTH]
-          white_list_pref: [{{ prefix: 30.0.0.0, length: 16, exact: True }}]
+          white_list_route: [{{ prefix: 30.0.0.0, length: 16, exact: True }}]
   - {{ asn: {B}, ip: 127.0.1.2 }}
   - {{ asn: {C}, ip: 127.0.1.3 }}
 """
