@@ -320,7 +320,9 @@ class TestRoute:
 
     def test_rewritten_forms_find_their_path(self, tmp_path):
         """Towards plain eBGP neighbors AS path and next hop differ from what was received."""
-        plain_ebgp = f'address = "{B}"\nasn = 65002\nroute_server_client = false'
+        plain_ebgp = (
+            f'address = "{B}"\nasn = 65002\nroute_server_client = false\nrequire_policy = false'
+        )
         lab = Lab(tmp_path, config_text(f"{A} 65001", plain_ebgp, f"{C} 65003"))
         lab.up(A, B, C)
         lab.announce(A, "20.0.0.0/8", more=med(5))
