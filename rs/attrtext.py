@@ -78,6 +78,13 @@ def _as_path(segments: Iterable[tuple[int, tuple[int, ...]]]) -> list[int | Segm
     return out
 
 
+def community_list(attrs: Mapping[str, Any]) -> list[str]:
+    """Return the communities of all three kinds of an attribute dict in the form of the API."""
+    out = [community_text(c) for c in attrs.get("communities", ())]
+    out += [f"{a}:{b}:{c}" for a, b, c in attrs.get("large_communities", ())]
+    return out + [ext_community_text(c) for c in attrs.get("ext_communities", ())]
+
+
 def attributes_json(attrs: Mapping[str, Any]) -> Attributes:
     """Return an attribute dict in the form of the API."""
     out: Attributes = {

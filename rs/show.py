@@ -18,7 +18,9 @@ import orjson
 
 from rs import __version__, shownexthops
 from rs._fastpath.aspa import PATH_STATES
-from rs.attrtext import attributes_json
+from rs.attrtext import attributes_json, community_list
+from rs.communities import reject_communities
+from rs.filterconfig import RejectPolicy
 from rs.iana import BgpRole, Decided, Family, MessageType, RejectReason
 from rs.peer import PeerKind, kind_of
 from rs.reasons import AspaState, irr_state, reject_words, rpki_state
@@ -459,6 +461,18 @@ class Glance:
         words = f"{found[3]} {term}"
         return *found[:3], f"{words}: {term.reason}" if term.reason else words
 
+    def reject_communities(self, raw: RawPath) -> list[str] | None:
+        """Return what a rejected path is tagged with, where reject_policy asks for tags."""
+        slot, _, _, flags, reason, _ = raw
+        peer = self.router.peers.get(slot)
+        if peer is None or not flags & PATH_REJECTED:
+            return None
+        if peer.neighbor.filters.reject_policy is RejectPolicy.REJECT:
+            return None
+        config = self.router.config
+        tags = reject_communities(config.communities, config.router.asn, reason, peer.asn)
+        return community_list(tags)
+
     def path(
         self, prefix: str, raw: list[RawPath], i: int, *, members: list[int], names: bool
     ) -> Path:
@@ -485,6 +499,9 @@ class Glance:
             "attributes": self.attributes(attrs_h),
             "advertised_to": len(members),
         }
+        tags = self.reject_communities(raw[i])
+        if tags is not None:
+            found["reject_communities"] = tags
         raw_h = self.router.attrs.raw_of(attrs_h)
         if raw_h != attrs_h:
             found["received"] = self.attributes(raw_h)
@@ -531,6 +548,9 @@ class Glance:
             "stale": self.router.rib.is_stale(slot, family, raw[i][3]),
             "attributes": self.attributes(attrs_h),
         }
+        tags = self.reject_communities(raw[i])
+        if tags is not None:
+            found["reject_communities"] = tags
         raw_h = self.router.attrs.raw_of(attrs_h)
         if raw_h != attrs_h:
             found["received"] = self.attributes(raw_h)

@@ -518,7 +518,7 @@ def _path_row(found: Path) -> Row:
         str(attributes.get("med", "")),
         duration(found["age_s"]),
         str(found["advertised_to"]),
-        communities_text(attributes),
+        " ".join([communities_text(attributes), *found.get("reject_communities", [])]).strip(),
         _why(found),
         " ".join(found.get("members", [])),
     ]

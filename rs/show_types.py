@@ -340,6 +340,9 @@ class Path(TypedDict):
         Annotated[Attributes, "as the neighbor sent them, if import policy has changed them"]
     ]
     advertised_to: Annotated[int, "neighbors that have this path"]
+    reject_communities: NotRequired[
+        Annotated[list[str], "what it is tagged with, where reject_policy asks for that"]
+    ]
     members: NotRequired[Annotated[list[str], "their addresses, if asked for"]]
 
 
@@ -384,6 +387,9 @@ class RouteItem(TypedDict):
     age_s: Annotated[float | None, "since it was received; null if outdated"]
     stale: Annotated[bool, "not heard since the session was lost, or since a refresh began"]
     attributes: Annotated[Attributes, "as import left them, or as advertised"]
+    reject_communities: NotRequired[
+        Annotated[list[str], "what it is tagged with, where reject_policy asks for that"]
+    ]
     received: NotRequired[
         Annotated[Attributes, "as the neighbor sent them, if import policy has changed them"]
     ]

@@ -8,8 +8,8 @@ from rs import transitfree
 from rs.configfile import load_config
 from rs.errors import ConfigError
 from rs.iana import RejectReason
-from rs.show import neighbor
-from tests.test_policy import ASN_A, ASN_B, A, B, change, lab, reason, sent, text
+from rs.show import Glance, neighbor
+from tests.test_policy import ASN_A, ASN_B, A, B, change, lab, reason, row, sent, text
 
 R = RejectReason
 __all__ = ["lab"]
@@ -167,3 +167,31 @@ def test_routes_that_make_no_sense(tmp_path, entry):
     path.write_text(text(own=f"irr_white_list_routes = [{entry}]"))
     with pytest.raises(ConfigError, match="irr_white_list_routes"):
         load_config(path)
+
+
+# --- tags -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["reject", "tag", "tag-and-reject"])
+def test_the_communities_of_a_rejected_route_are_shown(lab, policy):
+    found = lab(
+        own=f'reject_policy = "{policy}"\nbogon_prefixes = true\nmax_as_path_length = 2',
+        more='[communities]\npreset = "arouteserver"\n',
+    )
+    found.announce(A, "10.0.0.0/8")
+    found.announce(A, "8.0.0.0/16", path=(ASN_A, 1, 2))
+    found.announce(A, "9.0.0.0/16")
+    glance = Glance(found.router, found.time)
+    shown = {}
+    for prefix in ("10.0.0.0/8", "8.0.0.0/16", "9.0.0.0/16"):
+        item = glance.item(prefix, [row(found, prefix)], 0)
+        path = glance.path(prefix, [row(found, prefix)], 0, members=[], names=False)
+        shown[prefix] = item.get("reject_communities")
+        assert path.get("reject_communities") == shown[prefix]
+    if policy == "reject":
+        assert set(shown.values()) == {None}
+        return
+    # ARouteServer's code, and the euro-ix community that its map has for it.
+    assert {"65520:2", "64500:65520:2", "64500:1101:3"} <= set(shown["10.0.0.0/8"])
+    assert {"65520:1", "64500:1101:5"} <= set(shown["8.0.0.0/16"])
+    assert shown["9.0.0.0/16"] is None
