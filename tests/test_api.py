@@ -715,11 +715,14 @@ class TestSockets:
             assert connection.getresponse().status == 200
             connection.close()
 
-    def test_signals_stay_the_daemons(self, own):
+    def test_signals_stay_the_daemons(self, tmp_path):
         import signal
 
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-        assert isinstance(own.server, ApiServer)
+        handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+        with Served(make(tmp_path), tmp_path) as own:
+            assert isinstance(own.server, ApiServer)
+            now = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+        assert now == handlers
 
 
 def test_rss():
