@@ -42,6 +42,9 @@ class Conn(Protocol):
     local_address: str
     """Our end, as text."""
 
+    def rtt(self) -> int | None:
+        """Return the round-trip time in ms, None if it is not known."""
+
     def pause_reading(self) -> None:
         """Read nothing from this connection for now."""
 

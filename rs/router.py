@@ -25,7 +25,7 @@ from rs._fastpath.roa import RoaTable
 from rs._fastpath.sets import MemberSets
 from rs.communities import make_rules
 from rs.communityconfig import BlackHolePolicy
-from rs.config import AsSetRule, MedRule
+from rs.config import AsSetRule, MedRule, Rtt
 from rs.configvalues import in_family
 from rs.fsm import Event
 from rs.groups import GroupKey, Groups, ViewKey
@@ -398,6 +398,7 @@ class Router:
         self.rib.set_router_id(peer.slot, agreed.peer_router_id)
         ingest = self._ingest(peer, agreed)
         peer.ingest = ingest
+        self._measure(peer, conn)
         self._join(peer, conn, agreed)
         self.on_wake()
         if not self._gone_paths_left(peer):
@@ -406,6 +407,15 @@ class Router:
         conn.pause_reading()
         self.scheduler.add(self._open_gate(peer, conn, gate, ingest))
         return gate
+
+    def _measure(self, peer: Peer, conn: Conn) -> None:
+        """Take over the round-trip time of a session for communities that go by it."""
+        if peer.neighbor.rtt is not Rtt.MEASURED:
+            return
+        before, peer.measured_rtt = peer.measured_rtt, conn.rtt()
+        thresholds = self.config.communities.rtt_thresholds
+        if _side(before, thresholds) != _side(peer.measured_rtt, thresholds):
+            self.renew_membership()
 
     def _ingest(self, peer: Peer, agreed: Negotiated) -> Ingest:
         return Ingest(
@@ -889,6 +899,11 @@ class Router:
                 raise ValueError(f"unknown action {action!r}: reset, shutdown, enable or refresh")
         self.on_wake()
         return True
+
+
+def _side(rtt: int | None, thresholds: tuple[int, ...]) -> tuple[tuple[bool, bool], ...] | None:
+    """Return of which thresholds a round-trip time is below and above."""
+    return None if rtt is None else tuple((rtt < t, rtt > t) for t in thresholds)
 
 
 def _number(identifier: str) -> int:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rs.config import Neighbor
 
 TCP_MD5SIG = 14
+RTT_AT = 68
+"""Where tcpi_rtt, microseconds, stands in struct tcp_info."""
 TCP_MD5SIG_EXT = 32
 TCP_MD5SIG_FLAG_PREFIX = 1
 IP_MINTTL = 21
@@ -68,6 +70,17 @@ def prepare(sock: socket.socket, neighbor: Neighbor) -> None:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0xC0)
         if neighbor.min_ttl:
             sock.setsockopt(socket.IPPROTO_IP, IP_MINTTL, neighbor.min_ttl)
+
+
+def round_trip_time(sock: socket.socket) -> int | None:
+    """Return the smoothed round-trip time of a TCP connection in ms; None if it is not known."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, RTT_AT + 4)
+    except OSError:
+        return None
+    if len(info) < RTT_AT + 4:
+        return None
+    return round(int(struct.unpack_from("=I", info, RTT_AT)[0]) / 1000)
 
 
 def set_md5(sock: socket.socket, name: str, password: str) -> None:

@@ -99,6 +99,10 @@ class Connection:
         self.read_lately = 0.0
         """See `lately`, as of `read_at`."""
 
+    def rtt(self) -> int | None:
+        """Return the round-trip time in ms, None if it is not known."""
+        return sockopts.round_trip_time(self.sock)
+
     def lately(self, now: float) -> float:
         """Return the octets read, those of a second ago counted half."""
         return self.read_lately * math.exp2(self.read_at - now)

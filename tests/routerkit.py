@@ -46,9 +46,15 @@ def config_text(*neighbors: str, head: str = ROUTER, api: str = "") -> str:
 class Conn:
     """A connection without a socket."""
 
+    ms: int | None = None
+    """Round-trip time as measured."""
+
     def __init__(self, local_address: str) -> None:
         self.outbox = Outbox(-1)
         self.local_address = local_address
+
+    def rtt(self) -> int | None:
+        return self.ms
 
     def pause_reading(self) -> None:
         pass
@@ -68,6 +74,8 @@ class Lab:
         self.router.on_commands = self._commands
         self.router.start()
         self.sent: dict[str, bytes] = {}
+        self.rtt: dict[str, int] = {}
+        """Round-trip times in ms that new sessions have, by neighbor."""
 
     def peer(self, address: str):
         found = self.router.peer_for(address)
@@ -81,6 +89,7 @@ class Lab:
             assert peer is not None, why
             local = "10.0.0.1" if "." in address else "2001:db8::1"
             conn = Conn(local)
+            conn.ms = self.rtt.get(address)
             number = int(ipaddress.ip_address(address)) & 0xFFFF
             values = {
                 "asn": asn or peer.neighbor.asn,

@@ -162,6 +162,9 @@ class Conn:
         self.waiting: list[Callable[[], None]] = []
         """What arrived while the router does not read."""
 
+    def rtt(self) -> int | None:
+        return self.speaker.rtt
+
     def pause_reading(self) -> None:
         self.reading = False
 
@@ -189,6 +192,8 @@ class Speaker:
     """What it says that it is to the router (RFC 9234)."""
     paths_limit: int = 0
     """How many paths of a prefix it wants at most (PATHS-LIMIT), 0 for any number."""
+    rtt: int | None = None
+    """Round-trip time to it in ms, as measured."""
     slow: bool = False
     """It reads nothing when the lab lets everybody read."""
 

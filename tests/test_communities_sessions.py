@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from rs import reload
 from rs.configfile import load_config
+from rs.sockopts import round_trip_time
 from tests.configs import MEMBER, RS, Folder
 from tests.reference.tags import KEYS, Far, Tags
 from tests.routerkit import Lab, config_text, large_communities
@@ -218,3 +221,43 @@ def test_control_communities_off_means_nothing_at_all(tmp_path):
     found = tables(lab)["10.1.0.2"]["10.9.0.0/16"]
     assert found["as_path"] == ((SEQ, (65001,)),)
     assert found["large_communities"] == ((RS_ASN, 103, 0),)
+
+
+def test_measured_round_trip_times(tmp_path):
+    """Of the connection, when a session comes up; later ones count from the next session on."""
+    keys = {**NEIGHBOR_KEYS, "10.1.0.2": 'rtt = "measured"', "10.1.0.3": 'rtt = "measured"'}
+    neighbors = [f'address = "{a}"\nasn = {n}\n{keys[a]}' for a, n in MEMBERS.items()]
+    lab = Lab(tmp_path, config_text(*neighbors, head=HEAD.replace("PRESET", "euro-ix")))
+    lab.rtt = {"10.1.0.2": 19}
+    lab.up(*MEMBERS)
+    tag = f"{RS_ASN}:2:20"
+    lab.announce("10.1.0.1", "10.9.0.0/16", more=large_communities(tag))
+    assert "10.9.0.0/16" in tables(lab)["10.1.0.2"]
+    assert "10.9.0.0/16" in tables(lab)["10.1.0.3"]  # not known: neither near nor far
+    for ms, due in ((20, True), (21, False), (1, True)):
+        lab.down("10.1.0.2")
+        lab.settle()
+        lab.rtt["10.1.0.2"] = ms
+        lab.sent.clear()
+        lab.time += 60
+        lab.up("10.1.0.2")
+        lab.settle()
+        speaker = Speaker("10.1.0.2", 65002, "10.9.9.9")
+        speaker.take(lab.sent["10.1.0.2"])
+        assert ("10.9.0.0/16" in speaker.table()) == due, ms
+    assert lab.peer("10.1.0.2").rtt == 1
+
+
+def test_a_round_trip_time_is_read_from_the_kernel():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname())
+        far, _ = server.accept()
+        near.sendall(b"x")
+        far.recv(1)
+        measured = round_trip_time(near)
+        near.close()
+        far.close()
+    assert measured is not None
+    assert 0 <= measured < 1000
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        assert round_trip_time(other) is None

@@ -66,6 +66,7 @@ cdef class AdjOut:
     cdef int _give(self, const path_t *p, uint32_t set_h, uint32_t path_id) except -1
     cdef int _give_parts(self, const path_t *p, uint32_t set_h, uint32_t path_id) except -1
     cdef uint32_t _base(self, uint32_t attrs_h) noexcept nogil
+    cdef uint32_t _hole(self, uint32_t attrs_h) noexcept nogil
     cdef int _evaluate_all(self, uint32_t h) except -1
     cdef uint32_t _first_as(self, uint32_t path_h) noexcept nogil
     cdef bint _equal(self, uint32_t path_h, uint32_t other_h) noexcept nogil

@@ -217,17 +217,21 @@ cdef class AdjOut:
                 return False
         return True
 
+    cdef uint32_t _hole(self, uint32_t attrs_h) noexcept nogil:
+        """The set of members that a black hole's attributes leave. Borrowed."""
+        cdef parts_t *kept = self.rib.control.parts(attrs_h)
+        if kept == NULL or self.rib.control.holes[self.table.family] == 0:
+            return self.rib.attrs.at(attrs_h).set_h
+        return kept.hole_h
+
     cdef inline uint32_t _base(self, uint32_t attrs_h) noexcept nogil:
         """The set of members that a path's attributes leave. Borrowed."""
         cdef attrset_t *s
-        cdef parts_t *kept
         if not self.next_best:
             return SET_ALL
         s = self.rib.attrs.at(attrs_h)
-        if s.well_known & WK_BLACKHOLE and self.rib.control.holes[self.table.family]:
-            kept = self.rib.control.parts(attrs_h)
-            if kept != NULL:
-                return kept.hole_h
+        if s.well_known & WK_BLACKHOLE:
+            return self._hole(attrs_h)
         return s.set_h
 
     cdef inline int _give(self, const path_t *p, uint32_t set_h, uint32_t path_id) except -1:
