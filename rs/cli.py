@@ -33,6 +33,7 @@ ELSEWHERE = {
     "enable": ("rs.control_cli", "enable", "Start the session of a neighbor that was shut down."),
     "refresh": ("rs.control_cli", "refresh", "Ask a neighbor for its routes again."),
     "import": ("rs.import_cli", "import_", "Write a configuration from another program's files."),
+    "policy": ("rs.policy_cli", "policy", "Try policies out on routes, or on an MRT file."),
     "replay": ("rs.replay_cli", "replay", "Play an MRT file into a BGP speaker."),
 }
 """Commands of other modules: name -> (module, click command in it, one line of help)."""

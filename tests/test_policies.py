@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from rs import policyconfig
 from rs._fastpath.asnset import AsnSet
 from rs._fastpath.aspath import AsPath
 from rs.aspathre import MAX_POSITIONS, parse_regex
+from rs.configfile import load_config
+from rs.configkeys import keys_of
 from rs.configvalues import BadValue
 from rs.iana import RejectReason
 from rs.policycompile import Facts
 from rs.policyconfig import parse_policy
 from tests import policykit as kit
+from tests.configs import ROOT
 from tests.reference import policy as model
 
 OWN = {"own": AsnSet([2, 64501])}
@@ -283,3 +289,50 @@ def test_faults_name_their_place(term, place, words):
 def test_names_of_terms_are_different():
     with pytest.raises(BadValue, match="is the name of term 1 already"):
         parse_policy({"terms": [{"action": "accept", "name": "2"}, {"action": "accept"}]})
+
+
+# --- the documentation ----------------------------------------------------------------------------
+
+MODELS = {
+    "The term": policyconfig.Term,
+    "match": policyconfig.Match,
+    "set": policyconfig.Set,
+    "add": policyconfig.Add,
+    "remove": policyconfig.Remove,
+}
+
+
+def test_documentation_has_every_key_with_type_and_default():
+    found: dict[str, dict[str, list[str]]] = {}
+    section = ""
+    for line in (ROOT / "docs" / "policy.md").read_text().splitlines():
+        if heading := re.match(r"###? (.+)", line):
+            section = heading[1]
+        elif section in MODELS and (row := re.match(r"\| `(\w+)` \| (.*) \|$", line)):
+            found.setdefault(section, {})[row[1]] = row[2].split(" | ")
+    for name, section_of in MODELS.items():
+        keys = keys_of(section_of)
+        assert found[name].keys() == keys.keys()
+        for word, (_, key) in keys.items():
+            kind, default, _, meaning = found[name][word]
+            assert (kind, default.replace("`", "")) == (key.kind.wants, key.default), word
+            assert len(meaning) > 3
+
+
+def test_examples_of_the_documentation_are_correct(tmp_path):
+    head = (
+        '[router]\nasn = 64500\nrouter_id = "10.0.0.1"\n'
+        '[prefix_sets.customers]\nprefixes = ["10.0.0.0/8 le 24"]\n'
+        "[as_sets.customers]\nasns = [64501]\n"
+    )
+    text = (ROOT / "docs" / "policy.md").read_text()
+    examples = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len(examples) >= 6
+    for number, shown in enumerate(examples):
+        file = tmp_path / f"{number}.toml"
+        own = head
+        if "[router]\n" in shown:
+            keys = shown.partition("[router]\n")[2]
+            own = head.replace("[router]\n", f"[router]\n{keys}")
+        file.write_text(own + shown.partition("[router]\n")[0])
+        assert load_config(file).policies
