@@ -35,10 +35,10 @@ from rs._fastpath.filter cimport (
     STATE_IRR_PREFIX,
     STATE_RPKI,
 )
-from rs._fastpath.paths cimport PEER_IBGP, peer_t
+from rs._fastpath.paths cimport PEER_EBGP, PEER_IBGP, ROLE_CUSTOMER, ROLE_NONE, peer_t
 from rs._fastpath.pattern cimport community_size, pattern_fits, pattern_t
 from rs._fastpath.pfxset cimport PrefixSet
-from rs._fastpath.aspa cimport ASPA_UPSTREAM, AspaTable
+from rs._fastpath.aspa cimport ASPA_DOWNSTREAM, ASPA_UPSTREAM, AspaTable
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport AS_HAS_MED, ATTR_AS_PATH, FAM_IPV4, FAM_IPV6, attrset_t
 from rs._fastpath.wire cimport load32, prefix_load
@@ -291,10 +291,13 @@ cdef class Terms:
             return (<PrefixSet>self.refs[c.at + 1]).match(
                 FAM_IPV4 if r.source.addr_len == 4 else FAM_IPV6, r.source.addr,
                 r.source.addr_len * <uint32_t>8, True)
-        if self.aspas is None or r.source.kind >= PEER_IBGP:
-            return c.low & 1        # OP_ASPA; 1 is "unknown"
+        # OP_ASPA; without a role it is known of route server clients alone which way routes go.
+        if self.aspas is None or r.source.kind >= PEER_IBGP or (
+                r.source.kind == PEER_EBGP and r.source.role == ROLE_NONE):
+            return c.low & 1        # "unknown"
         path = path_of(attrs, attrs_h, &n)
-        return (c.low >> self.aspas.verify(path, n, ASPA_UPSTREAM, 0)) & 1
+        i = ASPA_DOWNSTREAM if r.source.role == ROLE_CUSTOMER else ASPA_UPSTREAM
+        return (c.low >> self.aspas.verify(path, n, i, 0)) & 1
 
     cdef bint _set_holds(self, AttrTable attrs, uint32_t attrs_h, const cond_t *c) except -1:
         cdef attrset_t *s = attrs.at(attrs_h)
