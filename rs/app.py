@@ -143,7 +143,7 @@ class Daemon:
         while True:
             path = self.config.startup.state_file
             startup = self.router.startup
-            up = frozenset(p.address for p in self.router.peers.values() if p.established)
+            up = frozenset(self._awaited_next())
             now = time.time()
             # While we wait for those who were up before, they are the ones to wait for again.
             due = up != known or not 0 <= now - written < statefile.EVERY
@@ -237,6 +237,14 @@ class Daemon:
         if self._api is not None:
             await self._api.aclose()
 
+    def _awaited_next(self) -> list[str]:
+        """Return the neighbors whose End-of-RIB a restart would wait for (RFC 4724 4.1)."""
+        return [
+            peer.address
+            for peer in self.router.peers.values()
+            if peer.established and peer.agreed is not None and peer.agreed.graceful_restart
+        ]
+
     def _leave_state(self, *, graceful: bool) -> None:
         """Let the next process know of a restart, or not; nothing if we have never run."""
         if self._state is None:
@@ -248,9 +256,8 @@ class Daemon:
         if not graceful:
             statefile.remove(path)
         elif not self.router.startup.holding:
-            up = [p.address for p in self.router.peers.values() if p.established]
             with contextlib.suppress(OSError):
-                statefile.write(path, up, time.time())
+                statefile.write(path, self._awaited_next(), time.time())
 
 
 def _before(config: Config) -> Before | None:

@@ -336,6 +336,8 @@ class Decided(IntEnum):
     CLUSTER_LIST_LENGTH = 9
     PEER_ADDRESS = 10
     PATH_ID = 11
+    LLGR_STALE = 12
+    """Before all others (RFC 9494 4.4)."""
 
 
 class RtrPdu(IntEnum):

@@ -119,8 +119,8 @@ class Restarts:
                     was.long_lived_time,
                     was.long_lived_until,
                 )
-            elif kept is None:
-                continue
+            elif kept is None or (was is not None and (peer.slot, family) in self._settling):
+                continue  # lost again before anything could come in: all there is was stale
             peer.kept[family] = kept
             self._away.add(peer)
             self._make_stale(peer, family, again=was is not None)
@@ -146,10 +146,12 @@ class Restarts:
         rib, slot = self._rib, peer.slot
         if (slot, family) in self._settling:
             return  # no path has come in since
+        long_lived = peer.kept[family].long_lived_until is not None
         if not rib.stale(slot, family):
             rib.lost(slot, family)
+            if long_lived:
+                self._scheduler.add(self._demote(peer, family))
             return
-        long_lived = peer.kept[family].long_lived_until is not None
         ended = rib.refresh_ended(slot, family)
         keep = long_lived or not (again or ended)
         self._settling.add((slot, family))
@@ -161,6 +163,8 @@ class Restarts:
         self._settling.discard((peer.slot, family))
         if family not in peer.kept:
             self._remove(peer, family)  # given up meanwhile
+        elif peer.kept[family].long_lived_until is not None:
+            yield from self._demote(peer, family)
 
     def _settle(self, peer: Peer, family: Family, *, keep: bool) -> Iterator[bool]:
         table, at = self._rib.tables[family], 1
@@ -200,13 +204,27 @@ class Restarts:
         told = []
         for peer in list(self._away):
             for family, kept in list(peer.kept.items()):
-                if kept.until <= now and (peer.slot, family) not in self._settling:
+                if kept.until > now or (peer.slot, family) in self._settling:
+                    continue
+                told.append(peer)
+                if kept.phase is Phase.RESTARTING and kept.long_lived_time:
+                    peer.session.log("info", f"{family.label}: stale routes are the last choice")
+                    kept.phase = Phase.LONG_LIVED
+                    kept.until = kept.long_lived_until = now + kept.long_lived_time
+                    self._scheduler.add(self._demote(peer, family))
+                else:
                     peer.session.log("info", f"{family.label}: {kept.phase}: time is over")
                     self.give_up(peer, family)
-                    told.append(peer)
             if not peer.kept:
                 self._away.discard(peer)
         return told
+
+    def _demote(self, peer: Peer, family: Family) -> Iterator[bool]:
+        """Make the stale routes of a family the last choice (RFC 9494 4.2)."""
+        table, at = self._rib.tables[family], 1
+        while at and family in peer.kept:
+            at = table.long_lived_step(peer.slot, at, STEP)
+            yield True
 
     def give_up(self, peer: Peer, family: Family) -> None:
         """Remove the stale routes of a family."""

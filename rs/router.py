@@ -396,6 +396,7 @@ class Router:
         )
         self.restarts.returned(peer, agreed, now, same=same)
         self.rib.set_router_id(peer.slot, agreed.peer_router_id)
+        self._note_long_lived(peer, agreed)
         ingest = self._ingest(peer, agreed)
         peer.ingest = ingest
         self._measure(peer, conn)
@@ -415,6 +416,18 @@ class Router:
         before, peer.measured_rtt = peer.measured_rtt, conn.rtt()
         thresholds = self.config.communities.rtt_thresholds
         if _side(before, thresholds) != _side(peer.measured_rtt, thresholds):
+            self.renew_membership()
+
+    def _note_long_lived(self, peer: Peer, agreed: Negotiated) -> None:
+        """Let long-lived stale routes go to who knows what they are, and be the last choice."""
+        said = agreed.graceful_restart
+        changed = self.rib.set_long_lived(
+            peer.slot,
+            said=peer.neighbor.long_lived_stale_time > 0,
+            heard=said is not None and said.long_lived is not None,
+        )
+        if changed:
+            self._membership_all = True
             self.renew_membership()
 
     def _ingest(self, peer: Peer, agreed: Negotiated) -> Ingest:

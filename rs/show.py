@@ -82,6 +82,7 @@ _DECIDED = {
     Decided.ROUTER_ID: ("lower router id", "higher router id"),
     Decided.CLUSTER_LIST_LENGTH: ("shorter CLUSTER_LIST", "longer CLUSTER_LIST"),
     Decided.PEER_ADDRESS: ("lower neighbor address", "higher neighbor address"),
+    Decided.LLGR_STALE: ("fresh", "long-lived stale"),
     Decided.PATH_ID: ("lower path id", "higher path id"),
 }
 """A step of the decision process in words: of the path it prefers, and of the other one."""

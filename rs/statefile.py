@@ -1,6 +1,6 @@
 """The file that tells the next process how this one went: there after a crash, gone after a stop.
 
-In: a path, the addresses of the neighbors that are up, the time of day. Out: the file, or what the
+In: a path, the addresses of neighbors to wait for, the time of day. Out: the file, or what the
 process before had left in it. It is written while the daemon runs, replaced as a whole, so that it
 also tells of a process that was killed.
 """

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rs.peer import Peer
+    from rs.restart_caps import GracefulRestart
 
 Attrs = dict[str, Any]
 V4, V6 = Family.IPV4_UNICAST, Family.IPV6_UNICAST
@@ -186,6 +187,8 @@ class Speaker:
     extended_next_hop: bool = False
     add_path: tuple[Family, ...] = ()
     """Families in which it sends several paths of a prefix."""
+    graceful: GracefulRestart | None = None
+    """What it says of its restarts."""
     hears_paths: tuple[Family, ...] = ()
     """Families in which it can receive them."""
     role: BgpRole | None = None
@@ -241,6 +244,7 @@ class Speaker:
             four_octet_as=self.four_octet_as,
             extended_message=self.extended_message,
             enhanced_route_refresh=self.enhanced_refresh,
+            graceful_restart=self.graceful,
             extended_next_hop=self.extended_next_hop,
             role=self.role,
             addpath={
@@ -672,6 +676,9 @@ class Lab:
             client_to_client=neighbor.client_to_client,
             path_limit=in_family(neighbor.add_path_receive_limit, V4),
             orr=neighbor.orr if neighbor.internal else None,
+            long_lived_said=neighbor.long_lived_stale_time > 0,
+            long_lived_heard=speaker.graceful is not None
+            and speaker.graceful.long_lived is not None,
         )
 
     def down(self, speaker: Speaker, reason: str = "closed by the peer") -> None:
@@ -680,11 +687,15 @@ class Lab:
         assert conn is not None
         assert peer is not None
         was_up = speaker.up
+        long_gone = any(kept.long_lived_until is not None for kept in peer.kept.values())
         self._drop(conn, peer)
         peer.session.closed(conn, self.now, reason)
         self.after(peer)
         if was_up and self.oracle is not None:
-            self.oracle.peer_down(peer.slot)
+            if peer.kept:
+                self.oracle.peer_lost(peer.slot, long_gone=long_gone)
+            else:
+                self.oracle.peer_down(peer.slot)
         speaker.tables = {}
 
     def _drop(self, conn: Conn, peer: Peer) -> None:

@@ -50,6 +50,7 @@ cdef class AdjOut:
     cdef uint32_t n_fresh
     cdef uint32_t *fresh_ids        # path identifiers beside `fresh`, used with addpath
     cdef uint32_t fresh_cap
+    cdef uint32_t knowing_h         # receivers of the last long-lived stale path; a reference
     cdef uint64_t remaining[1024]   # scratch
     # Scratch: how many paths a member has so far, a bitmap for each binary digit; then who is full.
     cdef uint64_t *have
@@ -72,6 +73,7 @@ cdef class AdjOut:
     cdef bint _equal(self, uint32_t path_h, uint32_t other_h) noexcept nogil
     cdef void _count_paths(self, const uint64_t *give) noexcept nogil
     cdef int _count(self, uint32_t set_h, int by) except -1
+    cdef uint32_t _those_who_know(self, uint32_t base, const path_t *p) except? 0xFFFFFFFF
     cdef bint _allowed(self, uint32_t slot, uint32_t attrs_h) noexcept nogil
 
     cdef inline uint32_t first(self, uint32_t h) except? 0:

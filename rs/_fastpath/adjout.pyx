@@ -26,7 +26,14 @@ from libc.string cimport memcpy, memset
 
 from rs._fastpath.arena cimport blob_alloc, blob_at, blob_free_all, blob_init, blob_release
 from rs._fastpath.control cimport MAX_PARTS, Control, part_t, parts_t
-from rs._fastpath.decide cimport DECIDED_OLDEST, candidate_t, compare, preference
+from rs._fastpath.decide cimport (
+    DECIDED_LLGR_STALE,
+    DECIDED_OLDEST,
+    candidate_t,
+    compare,
+    is_last_choice,
+    preference,
+)
 from rs._fastpath.edits cimport CHAIN_EXTERNAL
 from rs._fastpath.orr cimport Vantage
 from rs._fastpath.rewrite cimport (
@@ -120,6 +127,7 @@ cdef class AdjOut:
         if (self.entries != NULL and self.fresh != NULL and self.rib.attrs is not None
                 and self.rib.sets is not None):
             self.release(0, self.cap)
+            self.rib.sets.unref(self.knowing_h)
         free(self.entries)
         free(self.set_count)
         free(self.fresh)
@@ -319,6 +327,20 @@ cdef class AdjOut:
             self.policy.let_go(self.rib.attrs)
         return reason == 0
 
+    cdef uint32_t _those_who_know(self, uint32_t base, const path_t *p) except? 0xFFFFFFFF:
+        """Leave of a path's receivers, where it is long-lived stale, those who have said that they
+        know what that is (RFC 9494 4.3); the set is ours, until the next call."""
+        cdef uint64_t bits[1024]
+        cdef uint32_t i
+        if not is_last_choice(self.rib.attrs.at(p.attrs_h), &self.rib.peers[p.peer]):
+            return base
+        for i in range(self.rib.sets.words):
+            bits[i] = self.rib.sets.bits(base)[i] & self.rib.sets.bits(self.rib.knowing_h)[i]
+        i = self.rib.sets.intern(bits)
+        self.rib.sets.unref(self.knowing_h)
+        self.knowing_h = i
+        return i
+
     cdef int evaluate(self, uint32_t h) except -1:
         """Fill `fresh` with what is due for a prefix now; rank it first if need be."""
         cdef uint32_t words = self.rib.sets.words
@@ -346,7 +368,7 @@ cdef class AdjOut:
                 if self.next_best:
                     continue
                 break
-            base = self._base(p.attrs_h)
+            base = self._those_who_know(self._base(p.attrs_h), p)
             if first:
                 set_h = self.rib.sets.minus(base, p.peer)
                 if set_h != SET_NONE:
@@ -403,7 +425,7 @@ cdef class AdjOut:
             if not self._allowed(p.peer, p.attrs_h) or (
                     self.policy is not None and not self._passes(h, p)):
                 continue
-            base = self._base(p.attrs_h)
+            base = self._those_who_know(self._base(p.attrs_h), p)
             if any_path:
                 set_h = self.rib.sets.minus(base, p.peer)
                 if set_h == SET_NONE:
@@ -448,7 +470,8 @@ cdef class AdjOut:
             c.metric = self.metric(c.path.attrs_h)
             c.local_pref = preference(c.attrs, c.peer)
         step = compare(&both[0], &both[1], &self.rib.options)
-        return step >= DECIDED_OLDEST or -step >= DECIDED_OLDEST
+        step = step if step > 0 else -step
+        return DECIDED_OLDEST <= step < DECIDED_LLGR_STALE
 
     cdef void _count_paths(self, const uint64_t *give) noexcept nogil:
         """Count one more path for these members; who has max_paths now is full."""

@@ -39,6 +39,7 @@ cdef class AttrTable:
                          bint classic) except 0 nogil
     cdef uint32_t intern_changed(self, uint32_t raw_h, const uint8_t *wire, uint32_t n,
                                  const uint8_t *nh, uint32_t nh_len, bint classic) except 0 nogil
+    cdef uint32_t with_community(self, uint32_t h, uint32_t value) except 0
     cdef void release(self, uint32_t h) noexcept nogil
     cdef attrset_t *known(self, uint32_t h) except NULL
 

@@ -18,7 +18,7 @@ from os import urandom
 
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from rs._fastpath.arena cimport (
@@ -39,6 +39,8 @@ from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.text cimport addr_text
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
+    AFLAG_OPTIONAL,
+    AFLAG_TRANSITIVE,
     AS_HAS_AIGP,
     AS_HAS_AS_SET,
     AS_HAS_CLUSTER_LIST,
@@ -70,7 +72,7 @@ from rs._fastpath.types cimport (
     attrset_t,
     nexthop_t,
 )
-from rs._fastpath.wire cimport load32
+from rs._fastpath.wire cimport load32, store16, store32
 
 check_abi(__name__)
 
@@ -471,6 +473,64 @@ cdef class AttrTable:
             self.at(h).refs += 1
             return h
         return add_set(self, hash, wire, n, nh, nh_len, classic, raw_h)
+
+    cdef uint32_t with_community(self, uint32_t h, uint32_t value) except 0:
+        """Return a new reference to set `h`, one as received, with one more community.
+
+        It stays without where the set would become longer than a message.
+        """
+        cdef attrset_t *s = self.at(h)
+        cdef nexthop_t *hop = self.hop(h)
+        cdef const uint8_t *p = self.wire(h)
+        cdef const uint8_t *end = p + s.wire_len
+        cdef const uint8_t *head
+        cdef bint classic = (s.flags & AS_HAS_NEXT_HOP) != 0
+        cdef bint done = False
+        cdef uint8_t nh[32]
+        cdef uint32_t nh_len = hop.len
+        cdef uint8_t *buf
+        cdef uint8_t *o
+        cdef attr_t a
+        if s.wire_len > 65535 - 8:
+            self.ref(h)
+            return h
+        memcpy(nh, hop.addr, 32)
+        buf = <uint8_t *>malloc(s.wire_len + 8)
+        if buf == NULL:
+            raise MemoryError
+        o = buf
+        while p < end or not done:
+            head = p
+            a.type = 255
+            a.len = 0
+            if p < end:
+                p += attr_next(p, &a)
+            if not done and a.type >= ATTR_COMMUNITIES:
+                done = True
+                if a.type != ATTR_COMMUNITIES:
+                    p = head
+                    a.len = 0
+                    a.flags = AFLAG_OPTIONAL | AFLAG_TRANSITIVE
+                o[0] = <uint8_t>(a.flags & ~<uint8_t>AFLAG_EXT_LEN)
+                o[1] = ATTR_COMMUNITIES
+                if a.len + 4 > 255:
+                    o[0] |= AFLAG_EXT_LEN
+                    store16(o + 2, a.len + 4)
+                    o += 4
+                else:
+                    o[2] = <uint8_t>(a.len + 4)
+                    o += 3
+                if a.len:
+                    memcpy(o, a.value, a.len)
+                store32(o + a.len, value)
+                o += a.len + 4
+                continue
+            memcpy(o, head, p - head)
+            o += p - head
+        try:
+            return self.intern(buf, <uint32_t>(o - buf), nh, nh_len, classic)
+        finally:
+            free(buf)
 
     cdef void release(self, uint32_t h) noexcept nogil:
         """Free set `h`, which nobody refers to any more."""

@@ -82,6 +82,7 @@ cdef class Control:
     cdef uint32_t router_id
     cdef uint32_t *clusters         # ids of our clusters, host order
     cdef uint32_t n_clusters
+    cdef readonly bint some_stale   # a set with LLGR_STALE has been compiled (RFC 9494)
     cdef public bint as_loop        # members whose AS is in AS_PATH are not reached
     cdef uint8_t *own               # addresses of this router, 16 octets each, IPv4 left-aligned
     cdef uint32_t n_own

@@ -79,8 +79,10 @@ from rs._fastpath.types cimport (
     T_NO_EXPORT,
     WK_BLACKHOLE,
     WK_GSHUT,
+    WK_LLGR_STALE,
     WK_NO_ADVERTISE,
     WK_NO_EXPORT,
+    WK_NO_LLGR,
     WK_VARIANTS,
     attrset_t,
     nexthop_t,
@@ -95,6 +97,8 @@ cdef enum:
     NO_EXPORT = 0xFFFFFF01
     NO_ADVERTISE = 0xFFFFFF02
     NO_EXPORT_SUBCONFED = 0xFFFFFF03
+    LLGR_STALE = 0xFFFF0006
+    NO_LLGR = 0xFFFF0007
     BLACKHOLE = 0xFFFF029A
     GRACEFUL_SHUTDOWN = 0xFFFF0000
     HASH = 2654435761
@@ -442,6 +446,11 @@ cdef class Control:
                         well_known |= WK_BLACKHOLE
                     elif target == GRACEFUL_SHUTDOWN:
                         well_known |= WK_GSHUT
+                    elif target == LLGR_STALE:
+                        well_known |= WK_LLGR_STALE
+                        self.some_stale = True
+                    elif target == NO_LLGR:
+                        well_known |= WK_NO_LLGR
             elif a.type == ATTR_EXT_COMMUNITIES:
                 kind = KIND_EXTENDED
             elif a.type == ATTR_LARGE_COMMUNITY:

@@ -7,8 +7,8 @@
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
-from rs._fastpath.paths cimport ASKS_GSHUT, PEER_IBGP, options_t, path_t, peer_t
-from rs._fastpath.types cimport AS_HAS_ORIGINATOR, WK_GSHUT, attrset_t
+from rs._fastpath.paths cimport ASKS_GSHUT, LLGR_SAID, PEER_IBGP, options_t, path_t, peer_t
+from rs._fastpath.types cimport AS_HAS_ORIGINATOR, WK_GSHUT, WK_LLGR_STALE, attrset_t
 
 cdef enum:
     DECIDED_BEST = 0
@@ -23,6 +23,7 @@ cdef enum:
     DECIDED_CLUSTER_LIST_LENGTH = 9
     DECIDED_PEER_ADDRESS = 10
     DECIDED_PATH_ID = 11
+    DECIDED_LLGR_STALE = 12     # before all others; a number of its own, as it came later
 
 # One path with all that the steps ask for, gathered once per ranking.
 cdef struct candidate_t:
@@ -37,6 +38,10 @@ cdef inline uint32_t preference(const attrset_t *s, const peer_t *peer) noexcept
     """LOCAL_PREF for the decision: that of a path whose source shuts down is 0 (RFC 8326)."""
     return 0 if s.well_known & WK_GSHUT and peer.asked & ASKS_GSHUT else s.local_pref
 
+cdef inline bint is_last_choice(const attrset_t *attrs, const peer_t *peer) noexcept nogil:
+    """Whether a path is long-lived stale, for who knows what that is (RFC 9494 4.3)."""
+    return attrs.well_known & WK_LLGR_STALE and peer.long_lived & LLGR_SAID
+
 cdef inline int compare(const candidate_t *a, const candidate_t *b,
                         const options_t *o) noexcept nogil:
     """Positive step number: `a` is preferred, decided there. Negative: `b` is. Never 0."""
@@ -44,6 +49,11 @@ cdef inline int compare(const candidate_t *a, const candidate_t *b,
     cdef bint b_ibgp = b.peer.kind >= PEER_IBGP
     cdef uint32_t x, y
     cdef int c, step
+    # RFC 9494 4.4: what is kept of a peer that is long gone is the last choice.
+    x = is_last_choice(a.attrs, a.peer)
+    y = is_last_choice(b.attrs, b.peer)
+    if x != y:
+        return -DECIDED_LLGR_STALE if x else DECIDED_LLGR_STALE
     # RFC 4271 9.1.1: degree of preference.
     if a.local_pref != b.local_pref:
         step = DECIDED_LOCAL_PREF

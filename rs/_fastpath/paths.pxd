@@ -43,6 +43,9 @@ cdef enum:
     REFRESH_ENDED = 2           # stale paths are being purged
     REFRESH_RESTART = 3         # the session was lost (RFC 4724): paths of before are stale
 
+    LLGR_SAID = 1               # we have said that we know long-lived graceful restart (RFC 9494)
+    LLGR_HEARD = 2              # the peer has
+
     REFRESH_BEGUN = 0           # what becomes of a BoRR: paths are stale from here on
     REFRESH_UNSETTLED = 1       # Table.settle_step first
     REFRESH_IGNORED = 2         # no End-of-RIB yet (RFC 7313 4)
@@ -76,11 +79,12 @@ cdef struct peer_t:
     uint8_t allow_own_as        # how often our own AS may stand in AS_PATH
     uint8_t generation[2]       # by family: PATH_GENERATION or 0; turned when a refresh begins
     uint8_t refresh[2]          # by family: REFRESH_*
+    uint8_t long_lived          # LLGR_*
     uint8_t limit_accepted      # what limit counts: LIMIT_*
     uint8_t role                # ROLE_*, ours towards it
     uint8_t asked               # ASKS_GSHUT, ASKS_ROAS: what its filter is asked for
     uint8_t closed              # no import policy: nothing is accepted (RFC 8212)
-    uint8_t _pad[3]
+    uint8_t _pad[2]
     uint32_t limit[2]           # paths beyond are kept rejected, by family; 0 = no limit
     uint32_t blocked[2]         # paths rejected for that reason
     uint32_t path_limit[2]      # paths of one prefix that are entered, by family

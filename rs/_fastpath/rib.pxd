@@ -78,6 +78,7 @@ cdef class Rib:
     cdef readonly Memo memo         # what policies know of attribute sets
     cdef public bint state_matters  # what the filter finds out decides what is exported
     cdef options_t options
+    cdef uint32_t knowing_h             # peers that know long-lived stale paths; a reference
     cdef public uint32_t ticks          # now, 1/16 s since start; set before bytes are fed
 
     cdef uint32_t check(self, uint32_t slot, uint32_t attrs_h) except 255

@@ -60,6 +60,12 @@ class Table:
         Keeps them as if heard again, or removes them. Returns where to go on, 0 when there are
         none any more.
         """
+    def long_lived_step(self, slot: int, pos: int, n: int) -> int:
+        """Make a peer's stale paths the last choice in `n` prefixes from handle `pos` (RFC 9494).
+
+        LLGR_STALE is added to them, and those with NO_LLGR go. Returns where to go on, 0 at the
+        end.
+        """
     def recheck_step(
         self, slots: list[int], pos: int, n: int, only: bytearray | None = None
     ) -> int:
@@ -149,6 +155,12 @@ class Rib:
         """
     def set_role(self, slot: int, role: int) -> None:
         """Say what we are to a peer (RFC 9234), ROLE_*: before its session."""
+    def set_long_lived(self, slot: int, *, said: bool, heard: bool) -> bool:
+        """Note who knows long-lived graceful restart in a peer's session: we said so, the peer has.
+
+        Returns whether long-lived stale paths go to others than before; the caller has them
+        evaluated again.
+        """
     def set_cluster(self, slot: int, cluster_id: int) -> None:
         """Put a reflector's client into a cluster (RFC 4456 7), before it has any paths."""
     def set_path_limit(self, slot: int, family: int, limit: int) -> None:

@@ -45,6 +45,8 @@ from rs._fastpath.paths cimport (
     LIMIT_ACCEPTED,
     LIMIT_RECEIVED,
     LIMIT_TAGGED,
+    LLGR_HEARD,
+    LLGR_SAID,
     N_REASONS,
     PATH_GENERATION,
     PATH_NOT_USABLE,
@@ -64,7 +66,7 @@ from rs._fastpath.paths cimport (
     path_t,
     peer_t,
 )
-from rs._fastpath.sets cimport MemberSets
+from rs._fastpath.sets cimport SET_NONE, MemberSets
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.terms cimport Terms, route_t
 from rs._fastpath.trie cimport Trie
@@ -79,6 +81,8 @@ from rs._fastpath.types cimport (
     ATTR_AS_PATH,
     ATTR_OTC,
     T_INFORM,
+    WK_LLGR_STALE,
+    WK_NO_LLGR,
     attrset_t,
 )
 from rs._fastpath.wire cimport load32, prefix_load
@@ -102,6 +106,7 @@ cdef enum:
     UNREACHABLE = 0xFFFFFFFF
     STACK_CANDIDATES = 64
     PATHS_OF_PEER = 1024    # of one prefix at most: more are no use, and cost the others
+    LLGR_STALE = 0xFFFF0006 # RFC 9494 3.2
     BELOW_STEP = 256        # prefixes of one recheck_below
 
 
@@ -658,6 +663,47 @@ cdef class Table:
         mask[slot >> 6] = <uint64_t>1 << (slot & 63)
         return self.purge(mask, True, pos, n)
 
+    def long_lived_step(self, uint32_t slot, uint32_t pos, uint32_t n):
+        """Make a peer's stale paths the last choice, in `n` prefixes from handle `pos` (RFC 9494
+        4.2): LLGR_STALE is added to them, and those with NO_LLGR go. Returns where to go on, 0 at
+        the end."""
+        cdef AttrTable attrs = self.rib.attrs
+        cdef uint32_t h = pos, p_h, prev, next_h, attrs_h, known
+        cdef uint32_t end = self.trie.top if n >= self.trie.top - pos else pos + n
+        cdef path_t *p
+        if pos >= self.trie.top:
+            return 0
+        while h < end:
+            prev = 0
+            p_h = self.dests[h].paths_h if self.trie.plens[h] != 255 else 0
+            while p_h:
+                p = self.path(p_h)
+                next_h = p.next_h
+                if (p.peer != slot or (p.flags & PATH_GENERATION)
+                        == self.rib.peers[slot].generation[self.family]):
+                    prev = p_h
+                    p_h = next_h
+                    continue
+                known = attrs.at(p.attrs_h).well_known
+                if known & WK_NO_LLGR:
+                    self._drop_path(h, prev, p_h)
+                    self.mark(h)
+                    p_h = next_h
+                    continue
+                if not known & WK_LLGR_STALE:
+                    # As if it had been received like this: policy makes the same of it again.
+                    attrs_h = attrs.with_community(attrs.raw(p.attrs_h), LLGR_STALE)
+                    attrs.unref(p.attrs_h)
+                    p.attrs_h = attrs_h
+                    self._judge(h, p)
+                    if not p.flags & PATH_REJECTED:
+                        self.dests[h].flags |= DEST_UNRANKED
+                        self.mark(h)
+                prev = p_h
+                p_h = next_h
+            h += 1
+        return h if h < self.trie.top else 0
+
     def recheck_step(self, list slots, uint32_t pos, uint32_t n, bytearray only=None):
         """Check the paths of these slots again in `n` prefixes from handle `pos` (RFC 9324: nobody
         has to send anything again), with `only` those received with an attribute set whose bit is
@@ -788,6 +834,7 @@ cdef class Rib:
         self.filters = []
         self.policies = []
         self.memo = Memo()
+        self.knowing_h = SET_NONE
         self.options.med_deterministic = 1
         self.options.prefer_oldest = 1
         self.tables = [Table(self, 0), Table(self, 1)]
@@ -1025,6 +1072,24 @@ cdef class Rib:
         """Whether a path with these flags has not been heard since its session was lost, or since
         a refresh began."""
         return (flags & PATH_GENERATION) != self.peers[slot].generation[family]
+
+    def set_long_lived(self, uint32_t slot, *, bint said, bint heard):
+        """Note who knows long-lived graceful restart in a peer's session: we have said so, the peer
+        has. Returns whether long-lived stale paths go to others than before; the caller has them
+        evaluated again."""
+        cdef uint64_t bits[1024]
+        cdef uint32_t i, h
+        self.peers[slot].long_lived = <uint8_t>((LLGR_SAID if said else 0)
+                                                | (LLGR_HEARD if heard else 0))
+        memset(bits, 0, sizeof(bits))
+        for i in range(1, self.n_slots):
+            if self.peers[i].long_lived & LLGR_HEARD:
+                bits[i >> 6] |= <uint64_t>1 << (i & 63)
+        h = self.sets.intern(bits)
+        self.sets.unref(self.knowing_h)
+        i = self.knowing_h
+        self.knowing_h = h
+        return h != i and self.control.some_stale
 
     def set_filter(self, uint32_t slot, Filter f):
         """Use a filter for a peer's paths from now on; None for none. What is there the caller has

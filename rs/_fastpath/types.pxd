@@ -86,6 +86,8 @@ cdef enum:
     WK_BLACKHOLE = 0x04             # RFC 7999, or a community configured for the same
     WK_GSHUT = 0x08                 # RFC 8326, likewise
     WK_VARIANTS = 0x10              # some members get other attributes: Control.parts()
+    WK_LLGR_STALE = 0x20            # RFC 9494: the last choice
+    WK_NO_LLGR = 0x40               # not to be kept for long
 
 # What is done to attributes on the way out beyond what a Program says: a word of bits, part of the
 # key of exported forms. Members with different transforms of one path get different forms.

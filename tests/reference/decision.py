@@ -4,7 +4,7 @@ In: `Path` objects of one prefix and `Options`. Out: the eligible ones in rank o
 step that put it behind the one before. A path whose next hop cannot be reached is not eligible
 (RFC 4271 9.1.2).
 
-The order *is* repeated selection: select the best, take it away, select again. That matters because
+RFC 9494 4.4: long-lived stale paths come last. The order *is* repeated selection: select the best, take it away, select again. That matters because
 MED compares only paths of one neighboring AS, so "better than" between two paths is not transitive.
 
 Interpretations:
@@ -71,6 +71,8 @@ class Path:
     """ONLY_TO_CUSTOMER that ingress had to add (RFC 9234 5); 0 for none."""
     cluster_id: str = ""
     """Cluster of that client, where it has one of its own."""
+    last_choice: bool = False
+    """Long-lived stale, to a speaker that knows what that is (RFC 9494 4.3)."""
 
 
 def neighbor_as(path: Path, options: Options) -> int:
@@ -108,6 +110,8 @@ def compare(a: Path, b: Path, options: Options) -> tuple[Path, Decided]:
     one, two = a.attrs, b.attrs
     same_neighbor = neighbor_as(a, options) == neighbor_as(b, options)
     steps = [
+        # RFC 9494 4.4: less preferred than any that is not
+        less(a.last_choice, b.last_choice, Decided.LLGR_STALE),
         # 9.1.1: the highest degree of preference
         less(
             -one.get("local_pref", DEFAULT_LOCAL_PREF),

@@ -109,6 +109,8 @@ class Member:
     """Cluster of a client; empty is that of the options."""
     client_to_client: bool = True
     """It gets the routes of other clients of its cluster."""
+    long_lived: bool = False
+    """It has said that it knows long-lived stale routes (RFC 9494)."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,8 @@ def eligible(path: Path, member: Member, options: ExportOptions) -> bool:
     """Whether `member` may have `path`."""
     if path.peer == member.index:
         return False
+    if path.last_choice and not member.long_lived:
+        return False  # RFC 9494 4.3
     above = {BgpRole.CUSTOMER, BgpRole.PEER, BgpRole.RS_CLIENT}
     if member.role in above and only_to_customer(path) is not None:
         return False  # RFC 9234 5, egress 2
@@ -226,7 +230,8 @@ def chosen(  # noqa: PLR0917
             fits = all(neighbor != neighbor_as(other, decision) for other in paths)
         else:
             fits = choice is Choice.ALL or all(
-                compare(other, path, decision)[1] > Decided.IGP_METRIC for other in paths
+                Decided.IGP_METRIC < compare(other, path, decision)[1] < Decided.LLGR_STALE
+                for other in paths
             )
         if fits:
             paths.append(path)

@@ -38,7 +38,7 @@ import ipaddress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rs.iana import BgpRole, Decided, Family, RejectReason, SegmentType
+from rs.iana import BgpRole, Decided, Family, RejectReason, SegmentType, WellKnownCommunity
 
 from . import export
 from .codec import family_of
@@ -73,6 +73,10 @@ class Peer:
     """Paths of one prefix that are held; 0 for any number."""
     orr: str | None = None
     """Whose metrics choose what it is sent (RFC 9107); None for our own."""
+    long_lived_said: bool = False
+    """We have said that we know long-lived graceful restart (RFC 9494)."""
+    long_lived_heard: bool = False
+    """The peer has."""
 
     @property
     def ibgp(self) -> bool:
@@ -125,6 +129,8 @@ class Held:
     reason: RejectReason
     raw: Attrs
     """As they were received."""
+    stale: bool = False
+    """Not heard since the session was lost (RFC 4724 4.2)."""
 
 
 def first_as(attrs: Attrs) -> int | None:
@@ -211,6 +217,39 @@ class ReferenceRouter:
         self.up.discard(index)
         self.adj_rib_in.pop(index, None)
 
+    def peer_lost(self, index: int, *, long_gone: bool = False) -> None:
+        """Lose a session and keep its routes; what was stale already goes (RFC 4724 4.2).
+
+        `long_gone`: its long-lived timer runs, so nothing goes (RFC 9494 4.2).
+        """
+        self.up.discard(index)
+        table = self.adj_rib_in.get(index, {})
+        self.adj_rib_in[index] = {
+            key: replace(held, stale=True)
+            for key, held in table.items()
+            if long_gone or not held.stale
+        }
+        if long_gone:
+            self.long_gone(index)
+
+    def end_of_rib(self, index: int) -> None:
+        """Drop what has not been heard again."""
+        table = self.adj_rib_in[index]
+        self.adj_rib_in[index] = {key: held for key, held in table.items() if not held.stale}
+
+    def long_gone(self, index: int) -> None:
+        """Mark what is stale LLGR_STALE; NO_LLGR means that it shall not be kept (RFC 9494 4.2)."""
+        table = self.adj_rib_in[index]
+        for key, held in list(table.items()):
+            communities = held.attrs.get("communities", ())
+            if not held.stale:
+                continue
+            if WellKnownCommunity.NO_LLGR in communities:
+                del table[key]
+            elif WellKnownCommunity.LLGR_STALE not in communities:
+                marked = (*communities, int(WellKnownCommunity.LLGR_STALE))
+                table[key] = replace(held, attrs={**held.attrs, "communities": marked})
+
     def announce(
         self,
         index: int,
@@ -224,6 +263,7 @@ class ReferenceRouter:
         table = self.adj_rib_in[index]
         held = table.get((prefix, path_id))
         if held is not None and held.raw == attrs:
+            table[prefix, path_id] = replace(held, stale=False)
             return held.reason
         limit = self.peers[index].path_limit
         if held is None and limit and sum(p == prefix for p, _ in table) >= limit:
@@ -298,6 +338,8 @@ class ReferenceRouter:
                         client=peer.kind is Kind.RR_CLIENT,
                         otc=added_otc(held.attrs, peer),
                         cluster_id=peer.cluster_id,
+                        last_choice=peer.long_lived_said
+                        and WellKnownCommunity.LLGR_STALE in held.attrs.get("communities", ()),
                     )
                 )
         return found
@@ -329,6 +371,7 @@ class ReferenceRouter:
                 p.prepend,
                 p.cluster_id,
                 p.client_to_client,
+                p.long_lived_heard,
             )
             for p in self.peers.values()
             if p.index in self.up and family in p.families
