@@ -49,6 +49,8 @@ class Rs:
         """More tables of the configuration, as TOML."""
         self.router: dict[str, Any] = {}
         """Further keys of [router], or other values of these."""
+        self.startup: dict[str, Any] = {}
+        """Keys of [startup]."""
         self.process: Process | None = None
         workdir.mkdir(parents=True, exist_ok=True)
 
@@ -79,6 +81,9 @@ class Rs:
             "[api]",
             f'socket = "{self.workdir / "rs.sock"}"',
         ]
+        if self.startup:
+            keys = (f"{key} = {json.dumps(value)}" for key, value in self.startup.items())
+            lines += ["[startup]", *keys]
         for member in self.members:
             local = self.host.address6 if ":" in member.address else self.host.address
             keys: dict[str, Any] = {
