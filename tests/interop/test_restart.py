@@ -7,7 +7,7 @@ whether anything is said while somebody restarts.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,28 +19,34 @@ from .daemons.rs import Member, Rs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from .daemons.lan import Lan
 
 RS_ASN = 64500
 NAMES = {"bird": 11, "frr": 12, "gobgp": 13}
 V4 = FAMILIES[:1]
-ON = {"graceful_restart": "on", "restart_time": 60}
+LONG = 600
+"""Seconds of long-lived graceful restart."""
+ON: dict[str, Any] = {"graceful_restart": "on", "restart_time": 60}
 
 
 class Scene:
     """Everybody on IPv4, each daemon with one route of its own."""
 
-    def __init__(self, lan: Lan, directory) -> None:
+    def __init__(self, lan: Lan, directory: Path, *, long_lived: bool = False) -> None:
+        """With `long_lived` BIRD and GoBGP have that too, and `rs` soon loses patience."""
         self.rs = Rs(lan.host(1), directory / "rs", RS_ASN)
         self.daemons: dict[str, Daemon] = {}
         self.prefixes = {name: f"198.51.{n}.0/24" for name, n in NAMES.items()}
         for name, number in NAMES.items():
             host = lan.host(number)
+            lasting = LONG if long_lived and name != "frr" else 0
+            options = {**ON, "stale_time": 3, "long_lived_stale_time": lasting} if lasting else ON
             self.rs.members.append(
-                Member(host.address, 65000 + number, V4, passive=False, options=ON)
+                Member(host.address, 65000 + number, V4, passive=False, options=options)
             )
-            neighbor = Neighbor(self.rs.host.address, RS_ASN, V4, graceful=True)
+            neighbor = Neighbor(self.rs.host.address, RS_ASN, V4, graceful=True, long_lived=lasting)
             self.daemons[name] = DAEMONS[name](host, directory / name, 65000 + number, [neighbor])
             self.daemons[name].announce(self.prefixes[name])
         watcher = lan.host(21)
@@ -163,3 +169,32 @@ def test_a_plain_stop_takes_our_routes_along(scene: Scene) -> None:
     for daemon in scene.daemons.values():
         daemon.wait(lambda: not daemon.routes(), "drop what it had from rs")  # noqa: B023
     assert not (scene.rs.workdir / "rs.sock.state").exists()
+
+
+def test_a_member_that_stays_away_is_the_last_choice(lan: Lan, tmp_path: Path) -> None:
+    """RFC 9494: marked, for GoBGP, which knows; withdrawn from FRR and the collector."""
+    for name in NAMES:
+        if (reason := DAEMONS[name].missing()) is not None:
+            pytest.skip(reason)
+    scene = Scene(lan, tmp_path, long_lived=True)
+    daemon, gobgp, frr = (scene.daemons[name] for name in ("bird", "gobgp", "frr"))
+    prefix = scene.prefixes["bird"]
+    try:
+        scene.start()
+        for other in (gobgp, frr):
+            other.wait_routes(prefix)
+        daemon.kill()
+        scene.watcher.wait_gone(prefix)
+        frr.wait_gone(prefix)
+        gobgp.wait(
+            lambda: "65535:6" in gobgp.routes()[prefix].communities, "have it marked as stale"
+        )
+        assert scene.family("bird")["restart"] == "long-lived"
+        assert isinstance(daemon, Bird)
+        daemon.restarts = True
+        daemon.start()
+        scene.watcher.wait_routes(prefix)
+        frr.wait_routes(prefix)
+        gobgp.wait(lambda: not gobgp.routes()[prefix].communities, "have it fresh again")
+    finally:
+        scene.stop()
