@@ -842,6 +842,7 @@ class Router:
             log.error("%s", fault)
         for peer in self.restarts.tick(now):
             self.on_commands(peer)
+            self.on_wake()
         for peer in note_transit(self.rib, self.peers.values()):
             self.on_commands(peer)
         self.check_startup()

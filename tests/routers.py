@@ -474,6 +474,7 @@ class SentPath:
     router_id: int = 0
     otc: int = 0
     cluster_id: str = ""
+    last_choice: bool = False
 
 
 class Metrics(dict[str, "int | None"]):

@@ -6,13 +6,13 @@ import struct
 
 import pytest
 
-from rs.iana import AddPathMode, CeaseSubcode, Family, NotifyCode, RefreshSubtype
+from rs.iana import AddPathMode, CeaseSubcode, Decided, Family, NotifyCode, RefreshSubtype
 from rs.messages import encode_notification
 from rs.peer import end_of_rib, refresh_marker
 from rs.restart import Phase
 from rs.restart_caps import GracefulRestart, LongLived
 from tests.reference import codec
-from tests.routerkit import Lab, config_text
+from tests.routerkit import Lab, communities, config_text
 from tests.routers import handle
 from tests.sessions import open_message
 
@@ -275,6 +275,102 @@ def test_a_neighbor_of_a_range_stays_as_long_as_its_routes(tmp_path):
     wait(lab, 21)
     assert lab.router.peer_for(A) is None
     assert not lab.router.peers
+
+
+def long_lived(tmp_path) -> Lab:
+    """A has been away for nearly its restart time; it had three routes."""
+    said = graceful(time=20, long_lived={(1, 1): LongLived(True, 600)})
+    text = config_text(keys(A, 64501, long_lived_stale_time=300), f"{B} 64502", f"{C} 64503")
+    lab = Lab(tmp_path, text)
+    lab.up(A, graceful_restart=said)
+    lab.up(B, graceful_restart=graceful(time=0, families={}, long_lived={}))
+    lab.up(C)
+    lab.announce(A, *P[:2])
+    lab.announce(A, P[2], more=communities("65535:7"))
+    lab.settle()
+    lab.down(A)
+    wait(lab, 19)
+    assert phase(lab) is Phase.RESTARTING
+    return lab
+
+
+def advertised(lab: Lab, address: str) -> int:
+    """Prefixes that a neighbor has been sent."""
+    lab.settle()
+    peer = lab.peer(address)
+    return peer.view(V4).adj.advertised(peer.slot)
+
+
+def test_away_for_long_its_routes_go_to_who_knows_what_they_are(tmp_path):
+    """RFC 9494 4.2 and 4.3; NO_LLGR goes, and the shorter of both times counts."""
+    lab = long_lived(tmp_path)
+    assert (advertised(lab, B), advertised(lab, C)) == (3, 3)
+    sent_since(lab, B)
+    wait(lab, 2)
+    assert phase(lab) is Phase.LONG_LIVED
+    assert held(lab) == (2, 2)
+    assert (advertised(lab, B), advertised(lab, C)) == (2, 0)
+    assert b"\xc0\x08\x04\xff\xff\x00\x06" in sent_since(lab, B)
+    wait(lab, 297)
+    assert held(lab) == (2, 2)
+    wait(lab, 3)
+    assert held(lab) == (0, 0)
+    assert advertised(lab, B) == 0
+
+
+def test_any_other_path_is_better_than_a_long_lived_stale_one(tmp_path):
+    lab = long_lived(tmp_path)
+    wait(lab, 2)
+    lab.announce(C, P[0], path=(64503, 1, 2, 3, 4, 5))
+    lab.settle()
+    table = lab.router.rib.tables[V4]
+    first, second = table.paths_of(table.handle(bytes([198, 51, 0, 0]), 24))
+    assert first[0] == lab.peer(C).slot
+    assert second[4] == Decided.LLGR_STALE
+
+
+def test_the_clock_alone_sets_the_work_going(tmp_path):
+    lab = long_lived(tmp_path)
+    woken = []
+    lab.router.on_wake = lambda: woken.append(lab.time)
+    lab.time += 2
+    lab.router.housekeeping(lab.time)
+    assert woken
+
+
+def test_back_after_long_its_routes_are_as_before(tmp_path):
+    lab = long_lived(tmp_path)
+    wait(lab, 2)
+    said = graceful(time=20, restarted=True, long_lived={(1, 1): LongLived(True, 600)})
+    lab.up(A, graceful_restart=said)
+    assert phase(lab) is Phase.SYNCHRONIZING
+    lab.announce(A, P[0])
+    eor(lab, A)
+    assert (advertised(lab, B), advertised(lab, C)) == (1, 1)
+    assert held(lab) == (1, 0)
+
+
+def test_back_after_long_without_the_capability_all_goes(tmp_path):
+    lab = long_lived(tmp_path)
+    wait(lab, 2)
+    lab.up(A, graceful_restart=graceful(restarted=True))
+    lab.settle()
+    assert held(lab) == (0, 0)
+
+
+def test_a_neighbor_that_learns_of_long_lived_routes_gets_them(tmp_path):
+    """What its next session says decides, before it joins."""
+    lab = long_lived(tmp_path)
+    wait(lab, 2)
+    lab.down(C)
+    lab.time += 5
+    lab.up(C, graceful_restart=graceful(time=0, families={}, long_lived={}))
+    assert advertised(lab, C) == 2
+    lab.down(C)
+    lab.time += 5
+    lab.up(C)
+    lab.settle()
+    assert advertised(lab, C) == 0
 
 
 # --- how it ended -------------------------------------------------------------------------------

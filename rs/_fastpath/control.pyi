@@ -29,6 +29,9 @@ class Control:
     @property
     def always(self) -> int:
         """T_* of everything that is exported."""
+    @property
+    def some_stale(self) -> bool:
+        """A set with LLGR_STALE has been compiled (RFC 9494)."""
     as_loop: bool
     """Members whose AS is in AS_PATH are not reached."""
     def use_identity(self, local_asn: int, router_id: int, cluster_id: int) -> None:

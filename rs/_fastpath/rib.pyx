@@ -106,7 +106,7 @@ cdef enum:
     UNREACHABLE = 0xFFFFFFFF
     STACK_CANDIDATES = 64
     PATHS_OF_PEER = 1024    # of one prefix at most: more are no use, and cost the others
-    LLGR_STALE = 0xFFFF0006 # RFC 9494 3.2
+    LLGR_STALE = 0xFFFF0006     # RFC 9494 3.2
     BELOW_STEP = 256        # prefixes of one recheck_below
 
 

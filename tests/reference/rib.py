@@ -248,7 +248,9 @@ class ReferenceRouter:
                 del table[key]
             elif WellKnownCommunity.LLGR_STALE not in communities:
                 marked = (*communities, int(WellKnownCommunity.LLGR_STALE))
-                table[key] = replace(held, attrs={**held.attrs, "communities": marked})
+                known = {"communities": marked}
+                raw = {**held.raw, **known}
+                table[key] = replace(held, attrs={**held.attrs, **known}, raw=raw)
 
     def announce(
         self,
