@@ -30,6 +30,8 @@ from tests.updatekit import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rs.startup import Before
+
 ROUTER = '[router]\nasn = 64500\nrouter_id = "10.0.0.1"\nlisten = ["10.0.0.1:1790"]\n'
 
 
@@ -66,11 +68,13 @@ class Conn:
 class Lab:
     """A router, its time, and its neighbors' ends of the sessions."""
 
-    def __init__(self, folder: Path, text: str) -> None:
+    def __init__(self, folder: Path, text: str, *, before: Before | None = None) -> None:
         path = folder / "rs.toml"
         path.write_text(text)
         self.time = 1000.0
-        self.router = Router(load_config(path), clock=lambda: self.time, rng=random.Random(1))
+        self.router = Router(
+            load_config(path), clock=lambda: self.time, rng=random.Random(1), before=before
+        )
         self.router.on_commands = self._commands
         self.router.start()
         self.sent: dict[str, bytes] = {}

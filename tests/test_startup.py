@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 
 import pytest
@@ -13,7 +12,6 @@ from rs.configfile import load_config
 from rs.iana import Family
 from rs.peer import end_of_rib
 from rs.restart_caps import GracefulRestart
-from rs.router import Router
 from rs.startup import Before
 from tests.routerkit import Lab, config_text
 
@@ -27,18 +25,10 @@ class Restarted(Lab):
     """A router that has restarted, with A, B and C known from before."""
 
     def __init__(self, tmp_path, *, before=Before(frozenset({A, B})), startup="", text=None):  # noqa: B008
-        path = tmp_path / "rs.toml"
         if text is None:
             neighbors = (f"{A} 64501", f"{B} 64502", f"{C} 64503")
             text = config_text(*neighbors, api=f"[defaults]\n{KNOWS}\n[startup]\n{startup}\n")
-        path.write_text(text)
-        self.time = 1000.0
-        self.router = Router(
-            load_config(path), clock=lambda: self.time, rng=random.Random(1), before=before
-        )
-        self.router.on_commands = self._commands
-        self.router.start()
-        self.sent = {}
+        super().__init__(tmp_path, text, before=before)
 
     def eor(self, address: str) -> None:
         peer = self.peer(address)
