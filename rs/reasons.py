@@ -119,5 +119,6 @@ def irr_state(flags: int) -> IrrState:
     """Return whether origin and prefix were found in the neighbor's IRR data."""
     state = flags >> STATE_SHIFT
     if not state & _IRR_CHECKED:
-        return "not-checked"
+        # A white list of routes let it in, see filter.pxd.
+        return "invalid" if state & (_IRR_ORIGIN | _IRR_PREFIX) else "not-checked"
     return "valid" if state & _IRR_ORIGIN and state & _IRR_PREFIX else "invalid"

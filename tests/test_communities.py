@@ -16,6 +16,7 @@ from rs.communityconfig import (
 )
 from rs.iana import RejectReason, WellKnownCommunity
 from rs.peer import PeerKind
+from rs.reasons import irr_state
 from tests.configs import MEMBER, RS, Folder
 from tests.engines import Engine
 from tests.reference.tags import KEYS, Far, Tags
@@ -350,6 +351,28 @@ def test_informational_communities_by_state():
     engine.rib.tables[0].recheck_step([1], 1, 1000)
     told ^= {(RS_ASN, 64512, 10), (RS_ASN, 64512, 11), (RS_ASN, 64512, 20), (RS_ASN, 64512, 21)}
     assert {frozenset(a["large_communities"]) for a in sent(engine).values()} == {frozenset(told)}
+
+
+@pytest.mark.parametrize(
+    ("origins", "prefixes", "want"),
+    [
+        ([65001], ["10.0.0.0/16"], {11, 21}),
+        ([65001], ["10.9.0.0/16"], {10, 21, 41}),
+        ([65009], ["10.0.0.0/16"], {11, 20, 41}),
+        ([65009], ["10.9.0.0/16"], {10, 20, 41}),
+    ],
+)
+def test_a_white_list_of_routes_is_told(origins, prefixes, want):
+    engine = world(Communities(preset=Preset.AROUTESERVER))
+    found = state_filter(origins=origins, prefixes=prefixes)
+    found.enforce_origin = found.enforce_prefix = True
+    found.set_white_routes([("10.0.0.0/16", 16, 16, 65001)])
+    engine.rib.set_filter(1, found)
+    engine.announce(1, "10.0.0.0/16", as_path=((SEQ, (65001,)),))
+    told = {c[2] for c in sent(engine)[2]["large_communities"] if c[1] == 64512}
+    assert told == want
+    ((_, _, _, flags, _, _),) = engine.rib.tables[0].paths_of(engine.handle("10.0.0.0/16"))
+    assert irr_state(flags) == ("valid" if want == {11, 21} else "invalid")
 
 
 def test_a_changed_state_that_nobody_is_told_moves_nothing():

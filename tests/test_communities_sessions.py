@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from rs import reload
+from rs import reload, show
 from rs.configfile import load_config
 from rs.sockopts import round_trip_time
 from tests.configs import MEMBER, RS, Folder
@@ -246,6 +246,19 @@ def test_measured_round_trip_times(tmp_path):
         speaker.take(lab.sent["10.1.0.2"])
         assert ("10.9.0.0/16" in speaker.table()) == due, ms
     assert lab.peer("10.1.0.2").rtt == 1
+
+
+def test_rejected_routes_are_shown_with_their_communities(tmp_path):
+    head = HEAD.replace("[filters]", '[filters]\nreject_policy = "tag"')
+    lab = exchange(tmp_path, preset="arouteserver", more="", head=head)
+    lab.announce("10.1.0.1", "10.9.0.0/16", path=(65001, RS_ASN))
+    lab.announce("10.1.0.2", "10.9.0.0/16", path=(65003,))
+    lab.settle()
+    target = show.parse_target("10.9.0.0/16")
+    (route,) = show.route(lab.router, target, "exact", lab.time, names=False)
+    found = {p["neighbor"]: p["reject_communities"] for p in route["paths"]}
+    assert found["10.1.0.1"] == ["65520:0", f"{RS_ASN}:65520:0"]
+    assert found["10.1.0.2"] == ["65520:6", f"{RS_ASN}:65520:6", f"{RS_ASN}:1101:7"]
 
 
 def test_a_round_trip_time_is_read_from_the_kernel():

@@ -37,6 +37,8 @@ cdef enum:
     STATE_RPKI_INVALID = 3
     STATE_IRR_ORIGIN = 0x04     # origin is in the neighbor's AS-SET
     STATE_IRR_PREFIX = 0x08     # prefix is in the neighbor's AS-SET
+    # Not set, and one of the two above is: a white list of routes let in what is not in the IRR.
+    # Then these are as usual, but both together mean neither.
     STATE_IRR_CHECKED = 0x10
 
 cdef enum:

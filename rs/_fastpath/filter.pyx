@@ -271,6 +271,10 @@ cdef class Filter:
             if ((self.enforce_origin and not origin_ok or self.enforce_prefix and not prefix_ok)
                     and self._white(family, addr, plen, origin)):
                 origin_ok = prefix_ok = True
+                # Told by the bit that is not set: see filter.pxd.
+                state[0] &= <uint8_t>~STATE_IRR_CHECKED
+                if not state[0] & (STATE_IRR_ORIGIN | STATE_IRR_PREFIX):
+                    state[0] |= STATE_IRR_ORIGIN | STATE_IRR_PREFIX
             if self.enforce_origin and not origin_ok:
                 return FILTER_IRR_ORIGIN
             if self.enforce_prefix and not prefix_ok and not (

@@ -429,7 +429,8 @@ cdef int check_kind(uint32_t op, uint32_t i, object one) except -1:
 cdef uint32_t irr_of(uint32_t state) noexcept nogil:
     """IRR state of a route: 0 not checked, 1 valid, 2 invalid."""
     if not state & STATE_IRR_CHECKED:
-        return 0
+        # In no IRR, and let in by a white list of routes all the same.
+        return 2 if state & (STATE_IRR_ORIGIN | STATE_IRR_PREFIX) else 0
     return 1 if state & STATE_IRR_ORIGIN and state & STATE_IRR_PREFIX else 2
 
 
