@@ -173,7 +173,7 @@ def test_loading_pauses_often(folder, tmp_path):
         ("[filters]\nprefix_length_ipv4 = [24, 8]\n", "does not fit; want [SHORTEST, LONGEST]"),
         ("[filters]\nprefix_length_ipv4 = [8, 33]\n", "does not fit; want [SHORTEST, LONGEST]"),
         ("[filters]\nbogon_prefixes = 1\n", "want true, false, or a list of prefixes"),
-        ('[filters]\nreject_policy = "tag"\n', 'does not fit; want "reject"'),
+        ('[filters]\nreject_policy = "drop"\n', 'does not fit; want "reject" or "tag"'),
         ('[defaults]\nfilters = { preset = "none" }\n', "has its own table; want [filters]"),
         ("[rpki]\ncaches = [{ port = 3 }]\n", "rpki.caches[0].host (line 8): missing"),
         ('[rpki]\ncaches = [{ host = "a" }, { host = "a" }]\n', "is there twice"),
@@ -193,7 +193,7 @@ def test_faults_of_a_neighbors_rules_name_their_line(folder):
 
 def test_rules_without_lists_give_a_warning(folder):
     (warning,) = folder.load(
-        BASE + '[filters]\npreset = "arouteserver"\nirr_enforce_origin = false\n'
+        BASE + '[filters]\npreset = "arouteserver"\nirr_enforce_origin = false\nrpki = "off"\n'
     ).warnings
     assert warning == "irr_enforce_prefix without irr_prefixes checks nothing: 10.1.0.1"
 
