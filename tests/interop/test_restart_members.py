@@ -64,6 +64,7 @@ def make(lan: Lan, tmp_path: Path) -> tuple[Rs, list[Daemon], LightMembers]:
     return rs, daemons, light
 
 
+@pytest.mark.timeout(120 + PREFIXES // 200)
 def test_kill_9_with_fifty_members(lan: Lan, tmp_path: Path) -> None:
     for name, _ in KINDS:
         if (reason := DAEMONS[name].missing()) is not None:
