@@ -16,11 +16,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import mmap
 import os
 import socket
 from typing import TYPE_CHECKING
 
 from rs import netlink
+from rs.kernelroutes import Note
 
 if TYPE_CHECKING:
     from rs.kernelroutes import KernelRoutes
@@ -35,8 +37,10 @@ DUMP_PAUSE = 0.5
 """Seconds between the end of a dump and the next one."""
 RETRY = 5.0
 """Seconds before netlink is tried again after it failed."""
-RECV_LEN = 32768
-"""Octets a read: what the kernel puts into one part of a dump at most; about 3 ms of work."""
+RECV_LEN = min(mmap.PAGESIZE, 8192)
+"""Octets a read, 1.5 to 3 ms of work. The kernel makes parts of a dump this large at least."""
+RECV_MOST = 32768
+"""The same once there has been a larger message: a route with hundreds of hops."""
 READ_BUDGET = 0.003
 """Seconds of reading changes in one turn of the loop."""
 RECV_BUFFER = 4 << 20
@@ -46,6 +50,7 @@ _SOL_NETLINK = 270
 _ADD_MEMBERSHIP = 1
 _GET_STRICT_CHK = 12
 _SO_RCVBUFFORCE = 33
+_CHANGES_LOST = {errno.ENOBUFS, errno.EMSGSIZE}
 
 log = logging.getLogger("rs.kernel")
 
@@ -61,6 +66,7 @@ class KernelWatch:
         self._dump: socket.socket | None = None
         self._parts: list[bytes] = []
         self._dump_again = False
+        self._recv_len = RECV_LEN
         self._failed = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._settle = SETTLE
@@ -127,10 +133,20 @@ class KernelWatch:
                 else ("next hops count as reachable")
             )
             log.error("no routes from the kernel: %s; %s, next try in %g s", error, held, RETRY)
+        if isinstance(error, OSError) and error.errno == errno.EMSGSIZE:
+            self._recv_len = RECV_MOST  # the kernel could not put a route into what we read
         self._failed = True
         self._first.set()
         self.close()
         self._later("open", RETRY, self._open)
+
+    def _receive(self, sock: socket.socket) -> bytes:
+        """Return what there is in one piece; EMSGSIZE if a part of it is lost, but only once."""
+        data, _, flags, _ = sock.recvmsg(self._recv_len)
+        if flags & socket.MSG_TRUNC:
+            self._recv_len = RECV_MOST
+            raise _os_error(errno.EMSGSIZE)
+        return data
 
     def _later(self, name: str, delay: float, what: object) -> None:
         """Call something once after a delay, however often it is asked for meanwhile."""
@@ -150,8 +166,8 @@ class KernelWatch:
         table = self._table.table
         self._parts = [
             netlink.links_request(1),
-            netlink.routes_request(2, netlink.AF_INET, table),
-            netlink.routes_request(3, netlink.AF_INET6, table),
+            netlink.routes_request(2, socket.AF_INET, table),
+            netlink.routes_request(3, socket.AF_INET6, table),
         ]
         try:
             self._dump = _netlink_socket()
@@ -166,13 +182,12 @@ class KernelWatch:
         if sock is not self._dump or self._table is None:
             return
         try:
-            items = list(netlink.decode(sock.recv(RECV_LEN)))
+            items = list(netlink.decode(self._receive(sock)))
             self._table.dumped(items)
-            notes = {item.what: item for item in items if isinstance(item, netlink.Note)}
+            notes = {item.what: item for item in items if isinstance(item, Note)}
             self._dump_again = self._dump_again or "again" in notes
             if "error" in notes:
-                number = notes["error"].error
-                self._lost(OSError(number, os.strerror(number)))
+                self._lost(_os_error(notes["error"].error))
             elif "done" in notes and self._parts:
                 sock.send(self._parts.pop(0))
             elif "done" in notes:
@@ -212,12 +227,12 @@ class KernelWatch:
         matters = again = False
         try:
             while self._loop.time() < until:
-                one, other = self._table.changed(netlink.decode(sock.recv(RECV_LEN)))
+                one, other = self._table.changed(netlink.decode(self._receive(sock)))
                 matters, again = matters or one, again or other
         except BlockingIOError:
             pass
         except (OSError, ValueError) as error:
-            if not isinstance(error, OSError) or error.errno != errno.ENOBUFS:
+            if not isinstance(error, OSError) or error.errno not in _CHANGES_LOST:
                 self._lost(error)
                 return
             again = True
@@ -247,6 +262,10 @@ class KernelWatch:
             self._later("resolve", self._settle, self._resolve)
         else:
             self._next_hops.resolve()
+
+
+def _os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
 
 
 def _netlink_socket() -> socket.socket:

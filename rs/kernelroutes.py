@@ -1,6 +1,6 @@
 """The kernel's routing table as far as next hops need it: which route leads there, how far it is.
 
-In: changes of routes and interfaces, as rs/netlink.py decodes them, from dumps and as they happen.
+In: changes of routes and interfaces, as rs/netlink.py reads them from dumps and as they happen.
 Out: for an address the route that leads there. Nothing is worked out in advance: an interface that
 goes down costs nothing here, and each next hop is looked up anew, in 1 to 2 microseconds.
 
@@ -14,15 +14,62 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rs.netlink import LinkChange, Note, RouteChange
 from rs.prefixset import PrefixTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rs.netlink import Hop, Route
 
-Routes = PrefixTable["tuple[Route, ...]"]
+class Hop(NamedTuple):
+    """One way of a route: out of which interface, and to whom."""
+
+    link: int
+    """Index of the interface; 0 if the kernel does not say."""
+    gateway: str
+    """An address, or "" where the destination is on the link itself."""
+
+
+class Route(NamedTuple):
+    """What the kernel has for a prefix."""
+
+    metric: int
+    """0 on the network of an interface, else the route's priority."""
+    priority: int
+    hops: tuple[Hop, ...]
+    refuses: bool
+    """A blackhole, unreachable or prohibit route."""
+
+
+class RouteChange(NamedTuple):
+    """A route is there, or no longer."""
+
+    table: int
+    prefix: str
+    route: Route
+    is_new: bool
+    replaces: bool
+    """It takes the place of the one with the same prefix and priority."""
+
+
+class LinkChange(NamedTuple):
+    """An interface: whether it can carry packets."""
+
+    link: int
+    """Its index."""
+    name: str
+    is_up: bool
+    is_gone: bool
+
+
+class Note(NamedTuple):
+    """Something else: "done" and "error" end a dump, "again" says that it is not consistent.
+
+    "flushed": the kernel may have dropped routes without saying which.
+    """
+
+    what: str
+    error: int = 0
+    """errno of an error."""
 
 
 class Way(NamedTuple):
@@ -32,6 +79,9 @@ class Way(NamedTuple):
     route: Route
     hop: Hop
     """The first one whose interface is up."""
+
+
+Routes = PrefixTable["tuple[Route, ...]"]
 
 
 class KernelRoutes:

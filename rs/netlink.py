@@ -1,222 +1,155 @@
-"""Messages of the kernel's routing tables: bytes to routes and links, and the requests for them.
+"""Messages of the kernel's routing tables, by pyroute2: bytes to routes and links, and requests.
 
 In: what a netlink socket has received. Out: `RouteChange`, `LinkChange` and `Note` objects. No
-sockets: rs/kernel.py has them, rs/kernelroutes.py keeps what is said here. Only what the way to a
-next hop depends on is decoded; numbers are those of linux/netlink.h and linux/rtnetlink.h, fields
-are in the machine's byte order and addresses in the network's.
+sockets: rs/kernel.py has them, and imports this module (that is, pyroute2) only where the kernel is
+asked. Here is only what a message means to the way to a next hop.
 """
 
 from __future__ import annotations
 
+import errno
 import struct
-from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from pyroute2.netlink import (
+    NLM_F_DUMP,
+    NLM_F_DUMP_INTR,
+    NLM_F_REPLACE,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    nlmsg,
+    rtnl,
+)
+from pyroute2.netlink.marshal import Marshal
+from pyroute2.netlink.rtnl.ifinfmsg import IFF_RUNNING, IFF_UP, ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+from rs.kernelroutes import Hop, LinkChange, Note, Route, RouteChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 AF_INET, AF_INET6 = 2, 10
-GROUPS = (1, 5, 7, 11, 32)
-"""Multicast groups: links, IPv4 addresses, IPv4 routes, IPv6 routes, next-hop objects."""
-
-_ERROR, _DONE = 2, 3
-_NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
-_DELADDR = 21
-_NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
-_DELNEXTHOP = 105
-_F_DUMP = 0x301
-"""NLM_F_REQUEST, NLM_F_ROOT, NLM_F_MATCH."""
-_F_DUMP_INTR = 0x10
-_F_REPLACE = 0x100
-_F_CLONED = 0x200
-_IFF_UP, _IFF_RUNNING = 0x1, 0x40
-_UNICAST, _LOCAL = 1, 2
-_REFUSING = {6, 7, 8}
-"""Types of routes that say no: blackhole, unreachable, prohibit."""
-_PROTO_KERNEL = 2
-_ENOENT = 2
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH, _RTA_TABLE, _RTA_VIA = (
-    *(1, 4, 5, 6, 9, 15, 18),
+GROUPS = (
+    rtnl.RTNLGRP_LINK,
+    rtnl.RTNLGRP_IPV4_IFADDR,
+    rtnl.RTNLGRP_IPV4_ROUTE,
+    rtnl.RTNLGRP_IPV6_ROUTE,
+    32,  # RTNLGRP_NEXTHOP, which pyroute2 does not name
 )
-_IFLA_IFNAME = 3
+"""Multicast groups: what the kernel is asked to tell."""
 
-_HEADER = struct.Struct("=IHHII")
-_ROUTE = struct.Struct("=BBBBBBBBI")
-_LINK = struct.Struct("=BxHiII")
-_ATTR = struct.Struct("=HH")
-_HOP = struct.Struct("=HBBi")
-_U32 = struct.Struct("=I")
-_I32 = struct.Struct("=i")
+_DELNEXTHOP = 105
+_F_CLONED = 0x200
+_PATHS = {rtnl.rt_type["unicast"], rtnl.rt_type["local"]}
+_REFUSING = {rtnl.rt_type[name] for name in ("blackhole", "unreachable", "prohibit")}
+_PROTO_KERNEL = rtnl.rt_proto["kernel"]
 
 
-class Hop(NamedTuple):
-    """One way of a route: out of which interface, and to whom."""
+class _Done(nlmsg):  # type: ignore[misc]
+    """The end of a dump, which says why it is one."""
 
-    link: int
-    """Index of the interface; 0 if the kernel does not say."""
-    gateway: bytes
-    """An address, or nothing where the destination is on the link itself."""
+    fields = (("error", "i"),)
 
 
-class Route(NamedTuple):
-    """What the kernel has for a prefix."""
+class _Marshal(Marshal):  # type: ignore[misc]
+    """What is decoded beyond the header."""
 
-    metric: int
-    """0 on the network of an interface, else the route's priority."""
-    priority: int
-    hops: tuple[Hop, ...]
-    refuses: bool
-    """A blackhole, unreachable or prohibit route."""
-
-
-class RouteChange(NamedTuple):
-    """A route is there, or no longer."""
-
-    table: int
-    prefix: str
-    route: Route
-    is_new: bool
-    replaces: bool
-    """It takes the place of the one with the same prefix and priority."""
+    msg_map = {  # noqa: RUF012 - as the library has it
+        rtnl.RTM_NEWLINK: ifinfmsg,
+        rtnl.RTM_DELLINK: ifinfmsg,
+        rtnl.RTM_NEWROUTE: rtmsg,
+        rtnl.RTM_DELROUTE: rtmsg,
+        NLMSG_DONE: _Done,
+    }
 
 
-class LinkChange(NamedTuple):
-    """An interface: whether it can carry packets."""
-
-    link: int
-    """Its index."""
-    name: str
-    is_up: bool
-    is_gone: bool
-
-
-class Note(NamedTuple):
-    """Something else: "done" and "error" end a dump, "again" says that it is not consistent.
-
-    "flushed": the kernel may have dropped routes without saying which.
-    """
-
-    what: str
-    error: int = 0
-    """errno of an error."""
+_marshal = _Marshal()
 
 
 def links_request(seq: int) -> bytes:
     """Return the request for all interfaces."""
-    return _HEADER.pack(_HEADER.size + _LINK.size, _GETLINK, _F_DUMP, seq, 0) + bytes(_LINK.size)
+    return _request(ifinfmsg(), rtnl.RTM_GETLINK, seq)
 
 
 def routes_request(seq: int, family: int, table: int) -> bytes:
     """Return the request for all routes of a table; a kernel before 4.20 sends all tables."""
-    body = _ROUTE.pack(family, 0, 0, 0, table if table < 256 else 0, 0, 0, 0, 0)
-    body += _ATTR.pack(8, _RTA_TABLE) + _U32.pack(table)
-    return _HEADER.pack(_HEADER.size + len(body), _GETROUTE, _F_DUMP, seq, 0) + body
+    message = rtmsg()
+    message["family"] = family
+    message["attrs"] = [("RTA_TABLE", table)]
+    return _request(message, rtnl.RTM_GETROUTE, seq)
+
+
+def _request(message: Any, kind: int, seq: int) -> bytes:
+    message["header"].update(type=kind, flags=NLM_F_REQUEST | NLM_F_DUMP, sequence_number=seq)
+    message.encode()
+    return bytes(message.data)
 
 
 def decode(data: bytes) -> Iterator[RouteChange | LinkChange | Note]:
     """Yield what the messages of one read say; ValueError for bytes that are no netlink."""
-    at, end = 0, len(data)
+    size = 0
     try:
-        while at < end:
-            length, kind, flags, _, _ = _HEADER.unpack_from(data, at)
-            if not _HEADER.size <= length <= end - at:
-                raise ValueError(f"a netlink message of {length} octets in {end - at}")
-            body, stop = at + _HEADER.size, at + length
-            if flags & _F_DUMP_INTR:
+        for message in _marshal.parse(data):
+            header = message["header"]
+            size += header["length"]
+            kind, flags = header["type"], header["flags"]
+            if flags & NLM_F_DUMP_INTR:
                 yield Note("again")
-            if kind in {_NEWROUTE, _DELROUTE}:
-                change = _route(data, body, stop, kind == _NEWROUTE, bool(flags & _F_REPLACE))
+            if kind in {rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE}:
+                change = _route(message, kind == rtnl.RTM_NEWROUTE, bool(flags & NLM_F_REPLACE))
                 if change is not None:
                     yield change
-            elif kind in {_NEWLINK, _DELLINK}:
-                yield _link(data, body, stop, is_gone=kind == _DELLINK)
-            elif kind == _DONE:
-                error = -_I32.unpack_from(data, body)[0] if stop - body >= 4 else 0
-                yield Note("done") if error in {0, _ENOENT} else Note("error", error)
-            elif kind == _ERROR:
-                error = -_I32.unpack_from(data, body)[0]
+            elif kind in {rtnl.RTM_NEWLINK, rtnl.RTM_DELLINK}:
+                yield _link(message, is_gone=kind == rtnl.RTM_DELLINK)
+            elif kind in {NLMSG_DONE, NLMSG_ERROR}:
+                error = -message["error"]
                 # A table that nobody has put a route into is no fault.
-                yield Note("done") if error == _ENOENT else Note("error", error)
-            elif kind in {_DELADDR, _DELNEXTHOP}:
+                yield Note("done") if error in {0, errno.ENOENT} else Note("error", error)
+            elif kind in {rtnl.RTM_DELADDR, _DELNEXTHOP}:
                 yield Note("flushed")
-            at += (length + 3) & ~3
-    except struct.error as error:
-        raise ValueError(f"a netlink message is cut off: {error}") from None
+    except (struct.error, LookupError, TypeError) as error:
+        raise ValueError(f"a netlink message that cannot be read: {error}") from None
+    if size != len(data):  # where a length makes no sense, the library stops without a word
+        raise ValueError(f"netlink messages of {size} octets in {len(data)}")
 
 
-def _attributes(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (type, start, end) of the attributes between two places."""
-    while at + 4 <= end:
-        length, kind = _ATTR.unpack_from(data, at)
-        if length < 4 or at + length > end:
-            raise ValueError(f"a netlink attribute of {length} octets in {end - at}")
-        yield kind & 0x3FFF, at + 4, at + length
-        at += (length + 3) & ~3
+def _link(message: Any, *, is_gone: bool) -> LinkChange:
+    up = message["flags"] & IFF_UP and message["flags"] & IFF_RUNNING
+    name = message.get_attr("IFLA_IFNAME") or ""
+    return LinkChange(message["index"], name, bool(up) and not is_gone, is_gone)
 
 
-def _link(data: bytes, at: int, end: int, *, is_gone: bool) -> LinkChange:
-    _, _, index, flags, _ = _LINK.unpack_from(data, at)
-    name = ""
-    for kind, start, stop in _attributes(data, at + _LINK.size, end):
-        if kind == _IFLA_IFNAME:
-            name = data[start:stop].rstrip(b"\0").decode(errors="replace")
-            break
-    up = flags & _IFF_UP and flags & _IFF_RUNNING
-    return LinkChange(index, name, bool(up) and not is_gone, is_gone)
+def _hop(attrs: dict[str, Any], link: int) -> Hop:
+    if "RTA_VIA" in attrs:
+        return Hop(link, attrs["RTA_VIA"].value["addr"])
+    return Hop(link, attrs["RTA_GATEWAY"].value if "RTA_GATEWAY" in attrs else "")
 
 
-def _hops(data: bytes, at: int, end: int) -> Iterator[Hop]:
-    while at + _HOP.size <= end:
-        length, _, _, link = _HOP.unpack_from(data, at)
-        if not _HOP.size <= length <= end - at:
-            raise ValueError(f"a next hop of {length} octets in {end - at}")
-        gateway = b""
-        for kind, start, stop in _attributes(data, at + _HOP.size, at + length):
-            if kind == _RTA_GATEWAY:
-                gateway = data[start:stop]
-            elif kind == _RTA_VIA:
-                gateway = data[start + 2 : stop]
-        yield Hop(link, gateway)
-        at += (length + 3) & ~3
+def _attrs(message: Any) -> dict[str, Any]:
+    """Return attributes by name; what is not asked for its value is not decoded."""
+    return {slot.name: slot for slot in message["attrs"]}
 
 
-def _route(
-    data: bytes,
-    at: int,
-    end: int,
-    is_new: bool,
-    replaces: bool,
-) -> RouteChange | None:
-    family, plen, _, tos, table, proto, _, kind, flags = _ROUTE.unpack_from(data, at)
+def _route(message: Any, is_new: bool, replaces: bool) -> RouteChange | None:
+    family, kind = message["family"], message["type"]
     refuses = kind in _REFUSING
-    if family not in {AF_INET, AF_INET6} or tos or flags & _F_CLONED:
+    if family not in {AF_INET, AF_INET6} or message["tos"] or message["flags"] & _F_CLONED:
         return None
-    if kind not in {_UNICAST, _LOCAL} and not refuses:
+    if kind not in _PATHS and not refuses:
         return None
-    destination = gateway = b""
-    priority = link = 0
-    hops: tuple[Hop, ...] = ()
-    for name, start, stop in _attributes(data, at + _ROUTE.size, end):
-        if name == _RTA_DST:
-            destination = data[start:stop]
-        elif name == _RTA_PRIORITY:
-            priority = _U32.unpack_from(data, start)[0]
-        elif name == _RTA_TABLE:
-            table = _U32.unpack_from(data, start)[0]
-        elif name == _RTA_OIF:
-            link = _I32.unpack_from(data, start)[0]
-        elif name == _RTA_GATEWAY:
-            gateway = data[start:stop]
-        elif name == _RTA_VIA:
-            gateway = data[start + 2 : stop]
-        elif name == _RTA_MULTIPATH:
-            hops = tuple(_hops(data, start, stop))
-    if family == AF_INET:
-        a, b, c, d = destination or bytes(4)
-        prefix = f"{a}.{b}.{c}.{d}/{plen}"
+    attrs = _attrs(message)
+    hops: tuple[Hop, ...]
+    if "RTA_MULTIPATH" in attrs:
+        hops = tuple(_hop(_attrs(hop), hop["oif"]) for hop in attrs["RTA_MULTIPATH"].value)
     else:
-        prefix = f"{IPv6Address(destination or bytes(16))}/{plen}"
-    hops = hops or (Hop(link, gateway),)
-    connected = proto == _PROTO_KERNEL and not any(hop.gateway for hop in hops)
+        hops = (_hop(attrs, attrs["RTA_OIF"].value if "RTA_OIF" in attrs else 0),)
+    priority = attrs["RTA_PRIORITY"].value if "RTA_PRIORITY" in attrs else 0
+    table = attrs["RTA_TABLE"].value if "RTA_TABLE" in attrs else message["table"]
+    anywhere = "0.0.0.0" if family == AF_INET else "::"  # noqa: S104 - a prefix, nothing bound
+    destination = attrs["RTA_DST"].value if "RTA_DST" in attrs else anywhere
+    prefix = f"{destination}/{message['dst_len']}"
+    connected = message["proto"] == _PROTO_KERNEL and not any(hop.gateway for hop in hops)
     metric = 0 if connected else min(priority, 0xFFFFFFFE)
     return RouteChange(table, prefix, Route(metric, priority, hops, refuses), is_new, replaces)

@@ -101,8 +101,7 @@ class NextHopWalk:
             if way is not None:
                 route = way.prefix
                 interface = hops.kernel.name_of(way.hop.link) or None
-                if way.hop.gateway:
-                    gateway = str(ipaddress.ip_address(way.hop.gateway))
+                gateway = way.hop.gateway or None
         return {
             "address": address,
             "metric": None if metric == UNREACHABLE else metric,

@@ -14,6 +14,8 @@ import random
 import socket
 import struct
 import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +29,7 @@ from tests.interop.daemons.lan import Lan, ip
 from tests.test_kernelroutes import (
     DELETE,
     GATEWAY,
+    MULTIPATH,
     OIF,
     PRIORITY,
     attr,
@@ -39,6 +42,7 @@ from tests.test_kernelroutes import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+ROOT = Path(__file__).resolve().parents[1]
 DONE = message(3, struct.pack("=i", 0))
 UP = 0x41
 
@@ -182,7 +186,7 @@ def test_changes_that_were_lost(monkeypatch):
         class Full:
             """The socket once the kernel had no room."""
 
-            def recv(self, _n):
+            def recvmsg(self, _n):
                 watch._events = real
                 raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
 
@@ -193,6 +197,30 @@ def test_changes_that_were_lost(monkeypatch):
         await until(lambda: hops.kernel.find("10.3.0.1") == 3)
         assert hops.kernel.find("10.1.0.1") is None
         assert fake.dumps == 2
+
+    play(monkeypatch, scene)
+
+
+def test_a_message_larger_than_a_read(monkeypatch):
+    """A route with hundreds of hops: lost once, and from then on more is read at a time."""
+    hop = struct.pack("=HBBi", 16, 0, 0, 2) + attr(GATEWAY, bytes([10, 0, 0, 9]))
+    large = route("10.4.0.0/16", number(PRIORITY, 4), attr(MULTIPATH, hop * 1000))
+
+    async def scene(fake, watch, hops):
+        await watch.start(5)
+        fake.routes.append(large)
+        fake.tell(large)
+        await until(lambda: hops.kernel.find("10.4.0.1") == 4)
+        assert hops.kernel.in_step
+        assert len(hops.kernel.way("10.4.0.1").route.hops) == 1000
+        # The kernel itself refuses to dump what does not fit, and is asked again with more room.
+        watch._recv_len = kernel.RECV_LEN
+        fake.error = message(3, struct.pack("=i", -errno.EMSGSIZE))
+        fake.tell(message(21, bytes(8)))
+        await until(lambda: not hops.kernel.in_step)
+        fake.error = None
+        await until(lambda: hops.kernel.in_step)
+        assert watch._recv_len == kernel.RECV_MOST
 
     play(monkeypatch, scene)
 
@@ -280,6 +308,41 @@ def test_another_configuration(monkeypatch):
         await until(lambda: hops.resolved == before + 1)
 
     play(monkeypatch, scene)
+
+
+WITHOUT = """
+import asyncio, sys
+from pathlib import Path
+from rs.app import Daemon
+from rs.configfile import load_config
+
+def held():
+    return "rs.kernel" in sys.modules, any(m.startswith("pyroute2") for m in sys.modules)
+
+async def main(path):
+    daemon = Daemon(load_config(path))
+    await daemon.start()
+    assert held() == (False, False)
+    await daemon.reload()
+    assert held() == (False, False)
+    path.write_text(path.read_text() + '[next_hops]\\nsource = "kernel"\\n')
+    await daemon.reload()
+    assert held() == (True, True)
+    await daemon.stop()
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_who_does_not_ask_the_kernel_does_without_the_library(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (tmp_path / "rs.toml").write_text(
+        f'[router]\nasn = 64500\nrouter_id = "10.0.0.1"\nlisten = ["127.0.0.1:{port}"]\n'
+    )
+    subprocess.run(
+        [sys.executable, "-c", WITHOUT, tmp_path / "rs.toml"], check=True, timeout=60, cwd=ROOT
+    )
 
 
 # --- the real one ---------------------------------------------------------------------------------

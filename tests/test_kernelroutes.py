@@ -9,17 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rs.kernelroutes import KernelRoutes
-from rs.netlink import (
-    Hop,
-    LinkChange,
-    Note,
-    Route,
-    RouteChange,
-    decode,
-    links_request,
-    routes_request,
-)
+from rs.kernelroutes import Hop, KernelRoutes, LinkChange, Note, Route, RouteChange
+from rs.netlink import decode, links_request, routes_request
 from tests.reference.nexthops import KernelRoute, KernelTable
 
 NEW, DELETE, REPLACE = 24, 25, 0x100
@@ -86,16 +77,20 @@ def test_routes_of_every_form():
         ]
     )
     assert list(decode(data)) == [
-        RouteChange(254, "10.1.0.0/16", Route(20, 20, (Hop(2, four),), False), True, False),
-        RouteChange(254, "10.2.0.0/16", Route(0, 0, (Hop(2, b""),), False), True, True),
+        RouteChange(254, "10.1.0.0/16", Route(20, 20, (Hop(2, "10.0.0.9"),), False), True, False),
+        RouteChange(254, "10.2.0.0/16", Route(0, 0, (Hop(2, ""),), False), True, True),
         RouteChange(
-            254, "10.3.0.0/16", Route(0, 0, (Hop(3, four), Hop(4, six)), False), True, False
+            254,
+            "10.3.0.0/16",
+            Route(0, 0, (Hop(3, "10.0.0.9"), Hop(4, "fe80::9")), False),
+            True,
+            False,
         ),
-        RouteChange(1001, "2001:db8::/32", Route(0, 0, (Hop(5, six),), False), True, False),
-        RouteChange(254, "0.0.0.0/0", Route(0, 0, (Hop(2, six),), False), True, False),
-        RouteChange(254, "::/0", Route(0, 0, (Hop(0, b""),), True), False, False),
+        RouteChange(1001, "2001:db8::/32", Route(0, 0, (Hop(5, "fe80::9"),), False), True, False),
+        RouteChange(254, "0.0.0.0/0", Route(0, 0, (Hop(2, "fe80::9"),), False), True, False),
+        RouteChange(254, "::/0", Route(0, 0, (Hop(0, ""),), True), False, False),
         RouteChange(
-            254, "10.4.0.0/16", Route(0xFFFFFFFE, 0xFFFFFFFF, (Hop(0, b""),), False), True, False
+            254, "10.4.0.0/16", Route(0xFFFFFFFE, 0xFFFFFFFF, (Hop(0, ""),), False), True, False
         ),
     ]
 
@@ -165,14 +160,13 @@ def test_requests_are_as_the_kernel_wants_them():
         request[16:].hex()
         == "0a00000000000000000000000800" + "0f00" + struct.pack("=I", 1001).hex()
     )
-    assert routes_request(9, 2, 254)[20] == 254
 
 
 # --- the table ------------------------------------------------------------------------------------
 
 
 def change(prefix: str, metric: int = 10, *links: int, new: bool = True, replaces: bool = False):
-    hops = tuple(Hop(i, bytes([10, 0, 0, i])) for i in links or (1,))
+    hops = tuple(Hop(i, f"10.0.0.{i}") for i in links or (1,))
     return RouteChange(254, prefix, Route(metric, metric, hops, False), new, replaces)
 
 
@@ -301,7 +295,7 @@ def test_against_the_oracle(steps, default_route):
     table = made(default_route=default_route)
 
     def told(what: KernelRoute, *, new: bool, replaces: bool = False) -> RouteChange:
-        hops = tuple(Hop(i, b"\x0a\0\0\1") for i in what.links)
+        hops = tuple(Hop(i, "10.0.0.1") for i in what.links)
         made = Route(what.metric, what.priority, hops, what.refuses)
         return RouteChange(254, what.prefix, made, new, replaces)
 

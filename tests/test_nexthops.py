@@ -14,7 +14,7 @@ from rs import shownexthops
 from rs._fastpath.orr import Vantage
 from rs.config import AddPath, Role
 from rs.errors import ConfigError
-from rs.netlink import Hop, LinkChange, Route, RouteChange
+from rs.kernelroutes import Hop, LinkChange, Route, RouteChange
 from rs.nexthopconfig import NextHops as NextHopsConfig
 from rs.nexthopconfig import NextHopSource, OrrGroup
 from rs.nexthops import read_metrics
@@ -97,7 +97,7 @@ def test_a_handle_that_means_another_next_hop_is_asked_for_again():
 
 
 def kernel_route(prefix: str, metric: int, *, link: int = 1, new: bool = True, **more: Any):
-    route = Route(metric, metric, (Hop(link, b"\x0a\0\0\1"),), more.pop("refuses", False))
+    route = Route(metric, metric, (Hop(link, "10.0.0.1"),), more.pop("refuses", False))
     return RouteChange(254, prefix, route, new, more.pop("replaces", False))
 
 
@@ -262,7 +262,7 @@ class KernelChurn(Churn):
 
 def told(route: KernelRoute, is_new: bool, *, replaces: bool = False) -> RouteChange:
     """A change as the kernel tells it."""
-    hops = tuple(Hop(link, b"\x0a\0\0\1") for link in route.links)
+    hops = tuple(Hop(link, "10.0.0.1") for link in route.links)
     return RouteChange(
         254,
         route.prefix,
@@ -531,7 +531,7 @@ def test_show_next_hops(tmp_path):
     start_kernel(
         kernel,
         kernel_route("10.9.1.0/24", 20),
-        RouteChange(254, "2001:db8::/64", Route(0, 256, (Hop(1, b""),), False), True, False),
+        RouteChange(254, "2001:db8::/64", Route(0, 256, (Hop(1, ""),), False), True, False),
     )
     lab.up("10.1.0.1")
     for hop, prefix in (("10.9.1.1", "20.0.0.0/24"), ("10.9.2.1", "20.0.1.0/24")):
