@@ -18,6 +18,7 @@ import errno
 import logging
 import mmap
 import os
+import select
 import socket
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,8 @@ class KernelWatch:
         self._loop = loop
         self._table: KernelRoutes | None = None
         self._events: socket.socket | None = None
+        self._poll: select.epoll | None = None
+        """What the loop watches for it: libuv gives up a socket with an error, as ENOBUFS is."""
         self._dump: socket.socket | None = None
         self._parts: list[bytes] = []
         self._dump_again = False
@@ -103,8 +106,11 @@ class KernelWatch:
             timer.cancel()
         self._timers.clear()
         self._close_dump()
+        if self._poll is not None:
+            self._loop.remove_reader(self._poll.fileno())
+            self._poll.close()
+            self._poll = None
         if self._events is not None:
-            self._loop.remove_reader(self._events.fileno())
             self._events.close()
             self._events = None
         if self._table is not None:
@@ -117,10 +123,12 @@ class KernelWatch:
             self._events = _netlink_socket()
             for group in netlink.GROUPS:
                 _join(self._events, group)
+            self._poll = select.epoll()
+            self._poll.register(self._events, select.EPOLLIN)
         except OSError as error:
             self._lost(error)
             return
-        self._loop.add_reader(self._events.fileno(), self._on_events, self._events)
+        self._loop.add_reader(self._poll.fileno(), self._on_events, self._events)
         self._begin_dump()
 
     def _lost(self, error: OSError | ValueError) -> None:

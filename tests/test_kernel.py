@@ -435,6 +435,33 @@ def test_another_table_of_the_real_kernel(host):
         uvloop.run(main())
 
 
+@pytest.mark.parametrize(("room", "lost"), [(kernel.RECV_BUFFER, False), (1 << 16, True)])
+def test_more_changes_at_once_than_the_kernel_keeps(host, monkeypatch, room, lost):
+    """Nobody reads while they are made; what there was no room for is asked for again."""
+    monkeypatch.setattr(kernel, "RECV_BUFFER", room)
+    monkeypatch.setattr(kernel, "DUMP_PAUSE", 0.05)
+    nets = [f"10.{100 + i // 256}.{i % 256}.0/24" for i in range(2000)]
+
+    async def main() -> None:
+        hops = NextHops()
+        assert hops.kernel is not None
+        watch = KernelWatch(hops, asyncio.get_running_loop())
+        await watch.start(5)
+        base = len(hops.kernel)
+        for verb, count in (("add", len(nets)), ("del", 0)):
+            dumps = watch.dumps
+            batch = "".join(f"route {verb} {net} dev eth0 metric 5\n" for net in nets)
+            ip("-n", host.namespace, batch=batch)
+            await until(lambda: len(hops.kernel) == base + count)  # noqa: B023
+            await until(lambda: watch._dump is None and not watch._timers)
+            assert len(hops.kernel) == base + count
+            assert (watch.dumps > dumps) is lost
+        watch.close()
+
+    with host.entered():
+        uvloop.run(main())
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_in_step_with_the_real_kernel(host, seed, monkeypatch):
     """Random changes by iproute2; afterwards each address is asked of both."""
