@@ -81,6 +81,10 @@ class Scheduler:
         """
         return not self.deferred and bool(self._exporter.dirty() or self._exporter.walking())
 
+    def can_go_on(self, now: float) -> bool:
+        """Whether a run that had nothing to do would have by now, as members have taken enough."""
+        return bool(self._exporter.dirty() and self._exporter.ready(now))
+
     def _regulate(self, now: float, *, loading: bool) -> None:
         """Decide whether new dirty prefixes wait a little.
 

@@ -29,7 +29,7 @@ LISTEN_BACKLOG = 4096
 BUFFER_LEN = 1 << 20
 """Octets asked for as socket buffers where the kernel's own tuning would start smaller."""
 
-MAX_UNSENT = 128 << 10
+MAX_UNSENT = 32 << 10
 """Octets that the kernel takes of us before it has sent them, a socket."""
 
 

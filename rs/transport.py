@@ -532,6 +532,8 @@ class Transport:
             self._schedule_turn()
         elif self.router.scheduler.holding:
             self.loop.call_later(HOLDING, self._schedule_turn)
+        elif self.router.scheduler.can_go_on(self.router.now()):
+            self._schedule_turn()
         elif self.router.scheduler.waiting and self._retry is None:
             self._retry = self.loop.call_later(RETRY, self._run_again)
         self.router.loop.note(self.router.now() - begun)

@@ -227,3 +227,17 @@ def test_tables_that_have_nothing_in_common_do_not_wait():
         assert engine.exporter.dirty() == 0
         now += 0.01
     assert not scheduler.holding
+
+
+def test_goes_on_as_soon_as_members_have_taken_what_there_was():
+    engine, scheduler, readers = world()
+    for med, prefix in enumerate(prefixes(10_000)):  # more than members may be behind
+        engine.announce(1, prefix, med=med)
+    assert not scheduler.run(1e9, lambda: 0.0)
+    assert engine.exporter.dirty()
+    assert not scheduler.can_go_on(0.0)
+    for reader in readers:
+        reader.read()
+    assert scheduler.can_go_on(0.0)
+    drain(scheduler, readers)
+    assert not scheduler.can_go_on(0.0)

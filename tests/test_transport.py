@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rs.transport import READ_BUDGET, READ_LEN, Connection, Transport
+from rs.transport import HOLDING, READ_BUDGET, READ_LEN, RETRY, Connection, Transport
 
 
 class Loop:
@@ -15,9 +15,13 @@ class Loop:
 
     def __init__(self):
         self.soon = []
+        self.later = []
 
     def call_soon(self, callback):
         self.soon.append(callback)
+
+    def call_later(self, delay, callback):
+        self.later.append((delay, callback))
 
     def add_reader(self, *_):
         pass
@@ -138,3 +142,28 @@ def test_one_read_is_one_buffer_at_most(bench):
     while sent < READ_LEN + 1:
         sent += far.send(b"x" * 4096)
     assert bench.turn(conn) == [("much", READ_LEN)]
+
+
+def test_a_turn_follows_at_once_when_the_members_have_taken_everything(bench):
+    scheduler = SimpleNamespace(
+        run=lambda deadline, clock, loading: False,
+        holding=False,
+        waiting=True,
+        can_go_on=lambda now: True,
+    )
+    bench.transport.router.scheduler = scheduler
+    bench.transport._turn()
+    assert bench.loop.soon == [bench.transport._turn]
+    assert not bench.loop.later
+    bench.loop.soon.clear()
+    scheduler.can_go_on = lambda now: False
+    bench.transport._turn()
+    assert not bench.loop.soon
+    assert [delay for delay, _ in bench.loop.later] == [RETRY]
+
+
+def test_what_is_held_back_is_looked_at_again_soon(bench):
+    scheduler = SimpleNamespace(run=lambda deadline, clock, loading: False, holding=True)
+    bench.transport.router.scheduler = scheduler
+    bench.transport._turn()
+    assert [delay for delay, _ in bench.loop.later] == [HOLDING]

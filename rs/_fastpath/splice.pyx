@@ -168,7 +168,7 @@ cdef class Splice:
                         self._write(id)
 
     cdef int _accept(self) noexcept nogil:
-        cdef int one = 1, unsent = 128 << 10
+        cdef int one = 1, unsent = 32 << 10
         cdef int fd
         cdef conn_t *c
         cdef conn_t *grown
