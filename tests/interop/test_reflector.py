@@ -65,7 +65,10 @@ class Backbone:
                 },
             )
             for name, daemon in self.daemons.items()
-        ] + [Member(c.host.address, c.asn) for c in self.collectors.values()]
+        ] + [
+            Member(c.host.address, c.asn, options={"require_policy": False})
+            for c in self.collectors.values()
+        ]
 
     def start(self) -> None:
         """Start everybody and wait until all sessions are up."""

@@ -45,6 +45,8 @@ def make(lan: Lan, tmp_path: Path) -> tuple[Rs, list[Daemon], LightMembers]:
     # GoBGP takes no connection for up to ten seconds after it has lost one, and has nothing to say:
     # the others need not wait for it.
     rs.startup = {"timeout": 6}
+    # Which BIRD's path is older is another matter after the restart than it was before.
+    rs.router = {"prefer_oldest": False}
     daemons: list[Daemon] = []
     for name, number in KINDS:
         host, asn = lan.host(number), 65000 + number
