@@ -164,15 +164,15 @@ def test_what_the_kernel_drops_silently_is_asked_for_again(monkeypatch):
         fake.routes = []
         fake.tell(link(2, 1))  # carrier lost, or taken down: who knows
         await until(lambda: hops.kernel.find("10.1.0.1") is None)
-        await until(lambda: fake.dumps == 2)
+        await until(lambda: fake.dumps == 2 and watch._dump is None)
         fake.routes = [way("10.1.0.0/16", 9)]
         fake.tell(message(21, bytes(8)))  # an address is gone
-        await until(lambda: hops.kernel.find("10.1.0.1") == 9)
+        await until(lambda: fake.dumps == 3 and watch._dump is None)
+        assert hops.kernel.find("10.1.0.1") == 9
         # One that was interrupted by changes is not consistent.
         fake.flags = 0x10
         fake.tell(message(105, bytes(8)))
-        await until(lambda: fake.dumps == 5)
-        await until(lambda: watch._dump is None)
+        await until(lambda: fake.dumps == 5 and watch._dump is None)
         assert not watch._dump_again
 
     play(monkeypatch, scene)
