@@ -208,7 +208,7 @@ class Daemon:
     async def _load_sets(self, config: Config) -> irr.Sets:
         """Read the named sets again, in slices; ConfigError if one has no contents at all."""
         sets = irr.Sets()
-        await _in_slices(irr.load_steps(config, sets, self.router.filter_sets))
+        await _in_slices(irr.load_steps(config, sets, self.router.rules.sets))
         irr.require(config, sets)
         for fault in sets.faults:
             log.error("%s; what was read before stays in use", fault)

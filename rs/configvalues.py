@@ -291,6 +291,11 @@ def _identifier(value: object) -> str:
     return str(address)
 
 
+def identifier_number(identifier: str) -> int:
+    """Return a router or cluster identifier as the number that it is on the wire."""
+    return int(IPv4Address(identifier))
+
+
 def _prefix(value: object) -> str:
     wants = 'a prefix such as "10.1.0.0/16" or "2001:db8::/32"'
     if not isinstance(value, str) or "/" not in value or "%" in value:

@@ -75,14 +75,14 @@ def apply(router: RunningRouter, config: Config, sets: Sets | None = None) -> Re
     no contents, and then nothing has changed.
     """
     if sets is None:
-        sets = load_sets(config, router.filter_sets)
+        sets = load_sets(config, router.rules.sets)
     difference = diff(router.config, config)
     effects = {keys_of(Router)[name][1].effect for name in difference.router_keys}
     done = Reloaded()
     if difference.next_hops:
         router.next_hops.use(config)
     router.use_config(config)
-    router.use_filters(sets)
+    router.rules.use_filters(sets)
     done.sets = len(sets.changed)
     for neighbor in difference.removed:
         for peer in _peers_of(router, neighbor):
@@ -102,7 +102,7 @@ def apply(router: RunningRouter, config: Config, sets: Sets | None = None) -> Re
                 # It came from a range; from now on it is a neighbor in its own right.
                 _retire(router, guest, CeaseSubcode.PEER_DECONFIGURED)
             router.add(neighbor)
-    router.use_policies()
+    router.rules.use_policies()
     if any(
         keys_of(Router)[name][1].effect is Effect.REEVALUATE
         for name in set(difference.router_keys) - POLICY_KEYS
@@ -111,7 +111,7 @@ def apply(router: RunningRouter, config: Config, sets: Sets | None = None) -> Re
     if difference.communities or TOLD.intersection(difference.router_keys):
         router.use_communities(config)
     if difference.added or difference.removed or done.reset or "listen" in difference.router_keys:
-        router.renew_membership()
+        router.membership.renew()
     router.on_wake()
     return done
 
@@ -166,7 +166,7 @@ def _change(router: RunningRouter, change: Change, done: Reloaded) -> None:
             if new.enabled:
                 peer.session.start(now)
         if any(key.startswith("filters.max_prefix") for key in change.keys):
-            router.relimit(peer)
+            router.rules.relimit(peer)
         if change.effect is Effect.REEVALUATE:
             if IN_PLACE.intersection(change.keys) and (peer.ups or not peer.dynamic):
                 router.rib.set_checks(
@@ -175,16 +175,16 @@ def _change(router: RunningRouter, change: Change, done: Reloaded) -> None:
                     reject_as_set=settled.as_set is AsSetRule.REJECT,
                     allow_own_as=settled.allow_own_as,
                 )
-                router.recheck(peer)
+                router.revalidation.recheck(peer)
             described = peer.ups or not peer.dynamic
             if described and any(
                 key == "require_policy" or key.startswith("filters.") for key in change.keys
             ):
-                router.refilter(peer)
+                router.rules.refilter(peer)
             if DIRECTORY.intersection(change.keys):
-                router.renew_membership()
+                router.membership.renew()
             if SENT.intersection(change.keys):
-                router.rejoin(peer)
+                router.joining.rejoin(peer)
     if change.needs_reset:
         done.reset += 1
     elif change.effect is Effect.NEXT_SESSION:

@@ -1,9 +1,10 @@
-"""What a change of RPKI data asks of the paths that are there: judged again in place (RFC 9324).
+"""Paths judged again and prefixes evaluated again in place, because something has changed here.
 
-In: changed prefixes and customer ASes, as a publisher hands them over. Out: jobs for the scheduler,
-in slices. A changed VRP concerns the paths at or below its prefix. A changed ASPA concerns paths
-whose AS_PATH holds the customer: attribute sets are looked through first, then the prefixes for
-paths with one of those found. Nothing else is touched, and nobody is asked to send anything.
+In: peers whose rules have changed; changed prefixes and customer ASes, as a publisher of RPKI data
+hands them over. Out: jobs for the scheduler, in slices. A changed VRP concerns the paths at or
+below its prefix. A changed ASPA concerns paths whose AS_PATH holds the customer: attribute sets are
+looked through first, then the prefixes for paths with one of those found. Nothing else is touched,
+and nobody is asked to send anything (RFC 9324).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from rs.filterconfig import AspaRule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rs.peer import Peer
     from rs.router import Router
 
 Prefixes = list[tuple[int, bytes, int]]
@@ -30,7 +32,7 @@ PREFIXES_STEP = 4096
 
 
 class Revalidation:
-    """Work that is due because RPKI data have changed."""
+    """What is to be judged or evaluated again."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
@@ -40,6 +42,48 @@ class Revalidation:
         """ASes whose providers have changed."""
         self._below_runs = False
         self._paths_run = False
+        self._recheck_due: set[int] = set()
+        """Slots whose paths are to be judged again."""
+        self._recheck_runs = False
+
+    # --- paths of some peers, or everything
+
+    def recheck(self, peer: Peer) -> None:
+        """Judge a peer's paths again, in place; those of several peers together."""
+        self._recheck_due.add(peer.slot)
+        if not self._recheck_runs:
+            self._recheck_runs = True
+            self._router.scheduler.add(self._recheck())
+
+    def _recheck(self) -> Iterator[bool]:
+        router = self._router
+        while self._recheck_due:
+            slots = sorted(self._recheck_due)
+            self._recheck_due.clear()
+            yield from self.recheck_slots(slots)
+            for slot in slots:
+                if slot in router.peers:
+                    router.check_limits(router.peers[slot])
+                    router.on_commands(router.peers[slot])
+        self._recheck_runs = False
+
+    def recheck_slots(self, slots: list[int]) -> Iterator[bool]:
+        """Judge the paths of these peers again."""
+        for table in self._router.rib.tables:
+            at = 1
+            while at:
+                at = table.recheck_step(slots, at, PREFIXES_STEP)
+                yield True
+
+    def evaluate(self, *, rank: bool = False) -> Iterator[bool]:
+        """Evaluate every prefix again; `rank` chooses its paths anew first."""
+        for table in self._router.rib.tables:
+            at = 1
+            while at:
+                at = table.mark_all(at, PREFIXES_STEP, rank)
+                yield True
+
+    # --- RPKI data have changed
 
     def changed(self, prefixes: Prefixes, customers: set[int]) -> None:
         """Have paths judged again that a change concerns."""

@@ -4,8 +4,10 @@ In: a configuration, sessions that come up and down, their bytes through Ingest,
 bytes in the outboxes of connections. The router owns the peers and everything in the fast path;
 the transport owns sockets and calls in here.
 
-Long work is given to the scheduler as jobs: the paths of a lost peer, attribute sets to compile
-anew because a peer has come, prefixes to evaluate again.
+Here are peers and their sessions coming and going. What that asks for is done by those whom the
+router owns: Membership knows who is there, Joining gives sessions their places in groups, Rules
+has filters and policies, Revalidation judges and evaluates again, Restarts keeps routes of those
+who come back. Long work is given to the scheduler as jobs.
 """
 
 from __future__ import annotations
@@ -25,28 +27,21 @@ from rs._fastpath.roa import RoaTable
 from rs._fastpath.sets import MemberSets
 from rs.communities import make_rules
 from rs.communityconfig import BlackHolePolicy
-from rs.config import AsSetRule, MedRule, Rtt
-from rs.configvalues import in_family
+from rs.config import AsSetRule, MedRule
+from rs.configvalues import identifier_number, in_family
 from rs.fsm import Event
-from rs.groups import GroupKey, Groups, ViewKey
+from rs.groups import Groups
 from rs.iana import CeaseSubcode, Family, RefreshSubtype
 from rs.irr import Sets, load_sets
+from rs.joining import Joining
 from rs.limits import check_limits, restart_limited
+from rs.membership import Membership
 from rs.nexthops import NextHops
-from rs.peer import (
-    Peer,
-    PeerKind,
-    choice_of,
-    end_of_rib,
-    kind_of,
-    refresh_marker,
-    role_of,
-)
-from rs.policies import Policies
-from rs.policy import Policy, set_limits
+from rs.peer import Peer, kind_of, refresh_marker, role_of
 from rs.prefixset import NeighborIndex
 from rs.restart import Restarts
 from rs.revalidate import Revalidation
+from rs.rules import Rules, black_holes
 from rs.scheduler import LoopStats, Scheduler
 from rs.session_types import Down
 from rs.startup import Startup
@@ -56,9 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from rs import session_types
-    from rs._fastpath.adjout import AdjOut
     from rs.capabilities import Negotiated
-    from rs.communityconfig import BlackHoles
     from rs.config import Config, Neighbor
     from rs.peer import Conn
     from rs.show_types import RpkiCache, RpkiFile
@@ -68,10 +61,6 @@ TICKS_PER_SECOND = 16
 """Resolution of a path's age; see path_t.ticks."""
 PURGE_STEP = 4096
 """Prefixes looked at between two looks at the clock when a peer's paths go."""
-COMPILE_STEP = 2048
-"""Attribute sets compiled anew in between."""
-FILTER_STEP = 32
-"""Import filters made in between."""
 
 log = logging.getLogger("rs")
 
@@ -120,7 +109,7 @@ class Router:
         self.attrs = AttrTable()
         slots = 1 + sum(1 for n in config.neighbors if not n.is_range)
         self.sets = MemberSets(max(64, slots))
-        cluster_id = _number(settings.cluster_id)
+        cluster_id = identifier_number(settings.cluster_id)
         self.control = Control(
             self.attrs,
             self.sets,
@@ -139,8 +128,9 @@ class Router:
         self.exporter = Exporter(self.rib, Rewriter(self.rib))
         self.scheduler = Scheduler(self.exporter)
         self.next_hops = NextHops(self.rib, self.scheduler, config, wake=self._wake)
+        self.joining = Joining(self)
         self.groups = Groups(
-            self.exporter, settings.asn, cluster_id, self.next_hops.vantage, self._release
+            self.exporter, settings.asn, cluster_id, self.next_hops.vantage, self.joining.release
         )
         sources = config.rpki.caches or config.rpki.files
         self.startup = Startup(self, config.startup, before, rpki=bool(sources))
@@ -153,25 +143,12 @@ class Router:
         self._top_slot = 0
         self.roas = RoaTable()
         self.aspas = AspaTable()
-        self.rpki_ready = False
-        """Whether there are RPKI data; without, states are "not checked"."""
-        self.filter_sets = load_sets(config) if sets is None else sets
-        self.policy = Policy(config.neighbors, self.filter_sets, None, self._holes(config))
-        self.policies = Policies(config, self.filter_sets, self.rib, self.aspas)
-        self._recheck_due: set[int] = set()
-        """Slots whose paths are to be judged again."""
-        self._recheck_runs = False
         self.revalidation = Revalidation(self)
+        self.rules = Rules(self, load_sets(config) if sets is None else sets)
         self._purging: set[int] = set()
         """Slots whose paths of a lost session have not all gone yet."""
         self.restarts = Restarts(self.rib, self.scheduler, self._purge_lost, self._feed_held)
-        self._membership_all = False
-        """Communities mean something else: judge and evaluate everything again."""
-        self._membership_due = False
-        """Neighbors have come or gone, and attribute sets do not know of it yet."""
-        self._membership_runs = False
-        self._own_addresses: set[str] = set()
-        self._clusters = {cluster_id}
+        self.membership = Membership(self)
         self.on_wake: Callable[[], None] = lambda: None
         """Called when there is new work for the scheduler; the transport sets it."""
         self.on_commands: Callable[[Peer], None] = lambda _: None
@@ -185,7 +162,7 @@ class Router:
         for neighbor in config.neighbors:
             if not neighbor.is_range:
                 self._add_peer(neighbor, str(neighbor.address))
-        self._update_directory()
+        self.membership.update_directory()
 
     def _wake(self) -> None:
         self.on_wake()
@@ -276,58 +253,12 @@ class Router:
                 allow_own_as=neighbor.allow_own_as,
             )
         self.rib.set_role(peer.slot, role_of(neighbor))
-        self.rib.set_cluster(peer.slot, _number(neighbor.cluster))
+        self.rib.set_cluster(peer.slot, identifier_number(neighbor.cluster))
         for family in Family:
             limit = in_family(neighbor.add_path_receive_limit, family)
             self.rib.set_path_limit(peer.slot, family, limit)
-        self._set_filter(peer)
-        self.policies.set_import(peer)
-
-    def _set_filter(self, peer: Peer) -> None:
-        """Use the import filter of a peer's configuration from now on."""
-        peer.validated = self.policies.validates(peer.neighbor)
-        found = self.policy.filter_for(peer.neighbor, peer.address, validate=peer.validated)
-        if self.rib.set_filter(peer.slot, found) and peer.ups:
-            self.scheduler.add(self._reevaluate(rank=True))
-        self.rib.set_closed(peer.slot, peer.neighbor.lacks_import_policy)
-        set_limits(self.rib, peer.slot, peer.neighbor.filters)
-
-    def _update_directory(self) -> bool:
-        """Tell the compiler of communities who is there, and which addresses and clusters are ours.
-
-        Return whether these changed: next hops and loops are then to be judged again.
-        """
-        slots: dict[int, list[int]] = {}
-        # Others are not described yet: their slots may lie beyond the member sets.
-        described = [peer for peer in self.peers.values() if peer.ups or not peer.dynamic]
-        for peer in described:
-            if peer.neighbor.asn and kind_of(peer.neighbor) is PeerKind.RS_CLIENT:
-                slots.setdefault(peer.neighbor.asn, []).append(peer.slot)
-        own = {
-            endpoint.host
-            for endpoint in self.config.router.listen
-            if endpoint.host not in {"0.0.0.0", "::"}  # noqa: S104
-        }
-        own |= {p.neighbor.local_address for p in self.peers.values() if p.neighbor.local_address}
-        communities, holes = self.config.communities, self.config.blackhole
-        self.control.set_peers(
-            slots,
-            sorted(own),
-            mapped={
-                p.neighbor.mapped_asn: p.neighbor.asn
-                for p in described
-                if p.neighbor.mapped_asn and p.neighbor.asn
-            },
-            rtt={p.slot: p.rtt for p in described if p.rtt is not None},
-            thresholds=communities.rtt_thresholds,
-            no_black_holes=[p.slot for p in described if not p.receives_black_holes(holes)],
-        )
-        clusters = {_number(self.config.router.cluster_id)}
-        clusters |= {_number(n.cluster) for n in self.config.neighbors if n.route_reflector_client}
-        self.control.set_clusters(sorted(clusters))
-        changed = own != self._own_addresses or clusters != self._clusters
-        self._own_addresses, self._clusters = own, clusters
-        return changed
+        self.rules.set_filter(peer)
+        self.rules.policies.set_import(peer)
 
     def forget(self, peer: Peer) -> None:
         """Drop a dynamic peer that has lost a connection, if it was its only one."""
@@ -364,8 +295,8 @@ class Router:
         del self.peers[peer.slot]
         if peer.ups or not peer.dynamic:
             self.rib.remove_peer(peer.slot)
-            self.renew_membership()
-            while self._membership_runs:
+            self.membership.renew()
+            while self.membership.runs:
                 yield False
         self._free_slots.append(peer.slot)
 
@@ -385,7 +316,7 @@ class Router:
             peer.neighbor = neighbor.instance(peer.address, agreed.peer_asn)
             if not known:
                 self._describe(peer, peer.neighbor, again=peer.ups > 0)
-                self.renew_membership()
+                self.membership.renew()
         peer.up_since = now
         peer.ups += 1
         peer.conn = conn
@@ -399,8 +330,8 @@ class Router:
         self._note_long_lived(peer, agreed)
         ingest = self._ingest(peer, agreed)
         peer.ingest = ingest
-        self._measure(peer, conn)
-        self._join(peer, conn, agreed)
+        self.membership.measure(peer, conn)
+        self.joining.join(peer, conn, agreed)
         self.on_wake()
         if not self._gone_paths_left(peer):
             return ingest
@@ -408,15 +339,6 @@ class Router:
         conn.pause_reading()
         self.scheduler.add(self._open_gate(peer, conn, gate, ingest))
         return gate
-
-    def _measure(self, peer: Peer, conn: Conn) -> None:
-        """Take over the round-trip time of a session for communities that go by it."""
-        if peer.neighbor.rtt is not Rtt.MEASURED:
-            return
-        before, peer.measured_rtt = peer.measured_rtt, conn.rtt()
-        thresholds = self.config.communities.rtt_thresholds
-        if _side(before, thresholds) != _side(peer.measured_rtt, thresholds):
-            self.renew_membership()
 
     def _note_long_lived(self, peer: Peer, agreed: Negotiated) -> None:
         """Let long-lived stale routes go to who knows what they are, and be the last choice."""
@@ -427,8 +349,8 @@ class Router:
             heard=said is not None and said.long_lived is not None,
         )
         if changed:
-            self._membership_all = True
-            self.renew_membership()
+            self.membership.everything = True
+            self.membership.renew()
 
     def _ingest(self, peer: Peer, agreed: Negotiated) -> Ingest:
         return Ingest(
@@ -452,68 +374,6 @@ class Router:
                 peer.session.receive(conn, data, self.now())
             conn.resume_reading()
             self.on_commands(peer)
-
-    def _join(self, peer: Peer, conn: Conn, agreed: Negotiated) -> None:
-        """Add a peer to its groups; after attribute sets know of it, so nothing leaks to it."""
-        if self._membership_runs:
-            self.scheduler.add(self._join_later(peer, conn, agreed))
-        else:
-            self._join_now(peer, conn, agreed)
-
-    def _join_later(self, peer: Peer, conn: Conn, agreed: Negotiated) -> Iterator[bool]:
-        yield True
-        while self._membership_runs:
-            yield False
-        if peer.conn is conn and peer.established:
-            self._join_now(peer, conn, agreed)
-
-    def _join_now(self, peer: Peer, conn: Conn, agreed: Negotiated) -> None:
-        peer._groups = self.groups  # noqa: SLF001
-        peer.export_terms = self.policies.export_terms(peer)
-        for family in agreed.families:
-            key = self._view_key(peer, conn, agreed, family)
-            member = self.groups.join(peer.slot, key, GroupKey.of(agreed, family))
-            peer.members[family] = member
-            conn.outbox.attach(member, end_of_rib(family))
-
-    def _view_key(self, peer: Peer, conn: Conn, agreed: Negotiated, family: Family) -> ViewKey:
-        neighbor = peer.neighbor
-        addpath = family in agreed.addpath_send
-        limits = (in_family(neighbor.add_path_limit, family), agreed.paths_limit.get(family, 0))
-        kind = kind_of(neighbor)
-        client = kind is PeerKind.RR_CLIENT
-        return ViewKey(
-            family=family,
-            kind=kind,
-            next_hop=self._own_next_hop(neighbor, conn, family),
-            honor_well_known=neighbor.honor_well_known,
-            addpath=addpath,
-            choice=choice_of(neighbor, family) if addpath else 0,
-            max_paths=min(filter(None, limits), default=0) if addpath else 0,
-            role=role_of(neighbor),
-            closed=neighbor.lacks_export_policy,
-            prepend=neighbor.prepend_own_as,
-            cluster_id=_number(neighbor.cluster) if client else 0,
-            client_to_client=neighbor.client_to_client or not client,
-            orr=neighbor.orr if neighbor.internal else None,
-            policy=peer.export_terms,
-        )
-
-    def _own_next_hop(self, neighbor: Neighbor, conn: Conn, family: Family) -> str | None:
-        """Our address towards a neighbor whose routes get us as next hop; None where they do not.
-
-        For the family that the session does not run over it is our listening address of that
-        family; where there is none, the next hop stays.
-        """
-        if not neighbor.next_hop_self:
-            return None
-        wide = family is Family.IPV6_UNICAST
-        if (":" in conn.local_address) is wide:
-            return conn.local_address
-        for endpoint in self.config.router.listen:
-            if (":" in endpoint.host) is wide and endpoint.host not in {"0.0.0.0", "::"}:  # noqa: S104
-                return endpoint.host
-        return None
 
     def _gone_paths_left(self, peer: Peer) -> bool:
         """Whether paths of a lost session stand in the way of another one's."""
@@ -609,61 +469,6 @@ class Router:
                 outbox.refresh(member)
             self.on_wake()
 
-    # --- who is there has changed
-
-    def _membership(self) -> Iterator[bool]:
-        """Compile attribute sets anew for the peers there are now; evaluate what that changes.
-
-        Whoever comes or goes meanwhile is dealt with in another round, together.
-        """
-        while self._membership_due:
-            self._membership_due = False
-            moved = self._update_directory()
-            everything = self._membership_all
-            at, changed = 1, everything
-            self._membership_all = False
-            while at:
-                at, some = self.rib.recompile(at, COMPILE_STEP, forms=everything)
-                changed = changed or some
-                yield True
-            if moved or everything:
-                # A next hop or cluster of ours cannot be used, one that was ours can.
-                yield from self._recheck_slots(sorted(self.peers))
-            if changed:
-                yield from self._reevaluate(rank=everything)
-                queued = [table.queued() for table in self.rib.tables]
-                while any(
-                    table.drained < n for table, n in zip(self.rib.tables, queued, strict=True)
-                ):
-                    yield False
-        self._membership_runs = False
-
-    def renew_membership(self) -> None:
-        """Have attribute sets compiled anew because neighbors have come or gone."""
-        self._membership_due = True
-        if not self._membership_runs:
-            self._membership_runs = True
-            self.scheduler.add(self._membership())
-
-    def _release(self, adj: AdjOut) -> None:
-        """Take an Adj-RIB-Out apart that has no members any more, in slices."""
-        self.scheduler.add(self._release_steps(adj))
-        self.on_wake()
-
-    @staticmethod
-    def _release_steps(adj: AdjOut) -> Iterator[bool]:
-        at = 1
-        while at:
-            at = adj.release_step(at, PURGE_STEP)
-            yield True
-
-    def _reevaluate(self, *, rank: bool = False) -> Iterator[bool]:
-        for table in self.rib.tables:
-            at = 1
-            while at:
-                at = table.mark_all(at, PURGE_STEP, rank)
-                yield True
-
     # --- a new configuration, see reload.py
 
     def use_config(self, config: Config) -> None:
@@ -680,11 +485,11 @@ class Router:
     def use_identity(self, config: Config) -> None:
         """Become another speaker; every session is about to end, and its paths with it."""
         settings = config.router
-        cluster_id = _number(settings.cluster_id)
+        cluster_id = identifier_number(settings.cluster_id)
         self.control.use_identity(settings.asn, settings.identifier, cluster_id)
         self.control.as_loop = settings.is_route_server
         self._use_communities(config)
-        self._membership_all = True
+        self.membership.everything = True
         self.groups.use_identity(settings.asn, cluster_id)
 
     def use_decision(self, config: Config) -> None:
@@ -695,24 +500,19 @@ class Router:
             med_deterministic=settings.deterministic_med,
             prefer_oldest=settings.prefer_oldest,
         )
-        self.scheduler.add(self._reevaluate(rank=True))
+        self.scheduler.add(self.revalidation.evaluate(rank=True))
 
     def _use_communities(self, config: Config) -> None:
         settings = config.router
         steers = settings.control_communities and settings.is_route_server
         self.control.use_rules(make_rules(config.communities, settings.asn) if steers else None)
         self.control.shut_down_gracefully(settings.graceful_shutdown)
-        holes = self._holes(config)
+        holes = black_holes(config)
         for family in Family:
             on = holes is not None and holes.policy(family) is not BlackHolePolicy.NONE
             hop = config.blackhole.next_hop(family)
             no_export = config.blackhole.add_noexport
             self.control.set_black_holes(family, on, hop, no_export)
-
-    @staticmethod
-    def _holes(config: Config) -> BlackHoles | None:
-        """Return what becomes of black holes; None where that is somebody else's business."""
-        return config.blackhole if config.router.is_route_server else None
 
     def use_communities(self, config: Config) -> None:
         """Take over [communities], [blackhole] and what [router] says of either.
@@ -720,115 +520,20 @@ class Router:
         What is there is compiled, judged and evaluated again in place.
         """
         self._use_communities(config)
-        self._membership_all = True
-        self.renew_membership()
+        self.membership.everything = True
+        self.membership.renew()
 
-    def use_filters(self, sets: Sets) -> None:
-        """Use the configuration's filters with these sets, and judge again what that concerns."""
-        old = self.policy
-        self.filter_sets = sets
-        self._renew_policy()
-        self.policies.use(self.config, sets)
-        differing = [p for p in self._described() if self.policy.differs(old, p)]
-        self.scheduler.add(self._refilter(differing))
-        self.on_wake()
-
-    def _described(self) -> list[Peer]:
+    def described(self) -> list[Peer]:
         """Return the peers that the RIB knows."""
         return [p for p in self.peers.values() if p.ups or not p.dynamic]
-
-    def use_policies(self) -> None:
-        """Use the configuration's policies; call when neighbors have theirs.
-
-        Judged again are the paths of those for whom another program came out, sent again what is
-        announced to those.
-        """
-        for peer in self._described():
-            if self.policies.validates(peer.neighbor) is not peer.validated:
-                self.refilter(peer)
-            self.rib.set_closed(peer.slot, peer.neighbor.lacks_import_policy)
-            if self.policies.set_import(peer):
-                self.recheck(peer)
-            if self.policies.export_terms(peer) is not peer.export_terms:
-                self.rejoin(peer)
-        self.policies.settle()
-        self.on_wake()
-
-    def _renew_policy(self) -> None:
-        roas, aspas = (self.roas, self.aspas) if self.rpki_ready else (None, None)
-        holes = self._holes(self.config)
-        self.policy = Policy(self.config.neighbors, self.filter_sets, roas, holes, aspas)
-
-    def _refilter(self, peers: list[Peer]) -> Iterator[bool]:
-        for i, peer in enumerate(peers):
-            if self.peers.get(peer.slot) is peer and not peer.retired:
-                self._set_filter(peer)
-                self.recheck(peer)
-            if i % FILTER_STEP == FILTER_STEP - 1:
-                yield True
-
-    def refilter(self, peer: Peer) -> None:
-        """Use a peer's changed rules, and judge its paths again."""
-        self._set_filter(peer)
-        self.recheck(peer)
-
-    def relimit(self, peer: Peer) -> None:
-        """Use a peer's changed limits; paths that were kept out may come in now."""
-        set_limits(self.rib, peer.slot, peer.neighbor.filters)
-        peer.limit_stage = dict.fromkeys(Family, 0)
-        self.recheck(peer)
 
     def rpki_changed(
         self, prefixes: list[tuple[int, bytes, int]] | None, customers: set[int], ready: bool
     ) -> None:
-        """Judge again what a change of RPKI data concerns, in place (RFC 9324).
-
-        `prefixes` are those at or below which paths have to be looked at, None for all. Without
-        data (`ready` is False) nothing is validated. `customers` are those whose ASPAs changed.
-        """
-        if customers:
-            self._aspas_changed()
-        if ready is not self.rpki_ready or prefixes is None:
-            self.rpki_ready = ready
-            self._renew_policy()
-            asking = [p for p in self._described() if p.neighbor.filters.uses_rpki or p.validated]
-            self.scheduler.add(self._refilter(asking))
-        else:
-            self.revalidation.changed(prefixes, customers)
+        """Judge again what a change of RPKI data concerns, in place; see Rules.rpki_changed."""
+        self.rules.rpki_changed(prefixes, customers, ready)
         self.check_startup()
         self.on_wake()
-
-    def _aspas_changed(self) -> None:
-        for peer in self._described():
-            if self.policies.asks_aspa(peer.neighbor):
-                self.recheck(peer)
-        if self.policies.export_asks_aspa:
-            self.scheduler.add(self._reevaluate())
-
-    def recheck(self, peer: Peer) -> None:
-        """Judge a peer's paths again, in place; those of several peers together."""
-        self._recheck_due.add(peer.slot)
-        if not self._recheck_runs:
-            self._recheck_runs = True
-            self.scheduler.add(self._recheck())
-
-    def _recheck(self) -> Iterator[bool]:
-        while self._recheck_due:
-            slots = sorted(self._recheck_due)
-            self._recheck_due.clear()
-            yield from self._recheck_slots(slots)
-            for slot in slots:
-                if slot in self.peers:
-                    self.check_limits(self.peers[slot])
-                    self.on_commands(self.peers[slot])
-        self._recheck_runs = False
-
-    def _recheck_slots(self, slots: list[int]) -> Iterator[bool]:
-        for table in self.rib.tables:
-            at = 1
-            while at:
-                at = table.recheck_step(slots, at, PURGE_STEP)
-                yield True
 
     def check_limits(self, peer: Peer) -> None:
         """Do what max_prefix asks for; call after each read of the peer's."""
@@ -852,21 +557,6 @@ class Router:
         if self.startup.check(self.now()):
             self.scheduler.deferred = False
             self.on_wake()
-
-    def rejoin(self, peer: Peer) -> None:
-        """Move an established peer to the groups that its changed configuration asks for."""
-        agreed = peer.session.negotiated
-        conn = peer.conn
-        if conn is None or agreed is None or not peer.established:
-            return
-        peer.export_terms = self.policies.export_terms(peer)
-        for family, old in list(peer.members.items()):
-            key = self._view_key(peer, conn, agreed, family)
-            member = self.groups.move(old, key, GroupKey.of(agreed, family))
-            peer.members[family] = member
-            conn.outbox.replace(old, member)
-            old.leave()
-            self.groups.left(old)
 
     # --- operator
 
@@ -913,15 +603,3 @@ class Router:
                 raise ValueError(f"unknown action {action!r}: reset, shutdown, enable or refresh")
         self.on_wake()
         return True
-
-
-def _side(rtt: int | None, thresholds: tuple[int, ...]) -> tuple[tuple[bool, bool], ...] | None:
-    """Return of which thresholds a round-trip time is below and above."""
-    return None if rtt is None else tuple((rtt < t, rtt > t) for t in thresholds)
-
-
-def _number(identifier: str) -> int:
-    value = 0
-    for octet in identifier.split("."):
-        value = value << 8 | int(octet)
-    return value

@@ -227,7 +227,7 @@ def rpki(router: Router) -> Rpki:
     aspas: dict[str, Any] = router.aspas.stats()
     caches, files = router.rpki_sources()
     return {
-        "ready": router.rpki_ready,
+        "ready": router.rules.rpki_ready,
         "vrps_ipv4": roas["vrps_ipv4"],
         "vrps_ipv6": roas["vrps_ipv6"],
         "aspas": aspas["customers"],
@@ -456,7 +456,7 @@ class Glance:
         if not flags & PATH_REJECTED or reason != RejectReason.POLICY_REJECT or peer is None:
             return found
         raw_h = self.router.attrs.raw_of(attrs_h)
-        term = self.router.policies.why_rejected(peer, prefix, raw_h, flags)
+        term = self.router.rules.policies.why_rejected(peer, prefix, raw_h, flags)
         if term is None:
             return found  # the policy has changed, and the path is about to be judged again
         words = f"{found[3]} {term}"

@@ -57,7 +57,7 @@ class Startup:
         if not self.holding:
             return []
         out = []
-        if Awaited.RPKI in self._for and not self._router.rpki_ready:
+        if Awaited.RPKI in self._for and not self._router.rules.rpki_ready:
             out.append("rpki")
         if Awaited.END_OF_RIB in self._for:
             out += self._missing_neighbors()

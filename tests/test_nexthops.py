@@ -9,8 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rs import router as router_module
-from rs import shownexthops
+from rs import joining, shownexthops
 from rs._fastpath.orr import Vantage
 from rs.config import AddPath, Role
 from rs.errors import ConfigError
@@ -474,7 +473,7 @@ def test_static_metrics_change_by_reload_and_only_theirs_is_evaluated(tmp_path):
 
 
 def test_an_adj_rib_out_that_nobody_has_goes_in_slices(tmp_path, monkeypatch):
-    monkeypatch.setattr(router_module, "PURGE_STEP", 16)
+    monkeypatch.setattr(joining, "RELEASE_STEP", 16)
     lab = orr_lab(tmp_path)
     for i in range(100):
         path = (65001, 1 + i)

@@ -233,19 +233,19 @@ def test_a_changed_set_file_is_judged_in_place_and_others_stay_as_they_are(lab, 
     found.announce(A, "8.0.0.0/8")
     found.announce(A, "9.0.0.0/8")
     sent(found, B)
-    used = found.router.filter_sets
+    used = found.router.rules.sets
     write(tmp_path, "9.0.0.0/8\n8.8.0.0/16\n")
     done = change(found, text(own=IRR, more=SETS))
     assert (done.sets, done.changed) == (1, 0)
-    assert found.router.filter_sets.asns["o"] is used.asns["o"]
+    assert found.router.rules.sets.asns["o"] is used.asns["o"]
     assert reason(found, "8.0.0.0/8") == R.FILTER_IRR_PREFIX
     assert reason(found, "9.0.0.0/8") == 0
     assert sent(found, B)
     # Another time stamp, the same contents: nothing to do.
-    used = found.router.filter_sets
+    used = found.router.rules.sets
     write(tmp_path, "9.0.0.0/8\n8.8.0.0/16\n")
     assert change(found, text(own=IRR, more=SETS)).sets == 0
-    assert found.router.filter_sets.prefixes["a"] is used.prefixes["a"]
+    assert found.router.rules.sets.prefixes["a"] is used.prefixes["a"]
 
 
 @pytest.mark.parametrize("broken", ["", "9.0.0.0/8\n8.", "<html>\n", None])
@@ -259,7 +259,7 @@ def test_a_broken_set_file_keeps_what_was_there(lab, tmp_path, broken):
         write(tmp_path, broken)
     assert change(found, text(own=IRR, more=SETS)).sets == 0
     assert reason(found, "8.0.0.0/8") == 0
-    (fault,) = found.router.filter_sets.faults
+    (fault,) = found.router.rules.sets.faults
     assert fault.startswith("prefix_sets.a: ")
     assert "a.txt" in fault
 

@@ -104,9 +104,9 @@ def test_the_daemon_reads_its_files_and_reads_them_again(tmp_path):
         try:
             for _ in range(100):
                 await asyncio.sleep(0.01)
-                if daemon.router.rpki_ready:
+                if daemon.router.rules.rpki_ready:
                     break
-            assert daemon.router.rpki_ready
+            assert daemon.router.rules.rpki_ready
             assert daemon.router.roas.validate("8.0.0.0/8", 6) == "invalid"
             write(vrps, ("8.0.0.0/8", 16, 6))
             os.utime(vrps, ns=(1, 1))

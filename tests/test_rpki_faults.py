@@ -209,7 +209,7 @@ async def scenario(folder: Path, talks: list[Talk]) -> None:
         assert all(peer.established for peer in peers)
         assert not any(member.closed for member in members)
         assert all(peer.session.counters.flaps == 0 for peer in peers)
-        assert not daemon.router.rpki_ready
+        assert not daemon.router.rules.rpki_ready
         assert daemon.router.loop.longest_slice < LONG
         assert gaps < LONG, f"the loop stood still for {gaps:.3f} s"
         rows, _ = daemon.router.rpki_sources()

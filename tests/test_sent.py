@@ -185,7 +185,7 @@ def test_session_of_any_history(seed):
         elif chance < 0.7:
             honor = not speaker.peer.neighbor.honor_well_known
             speaker.peer.use(attrs.evolve(speaker.peer.neighbor, honor_well_known=honor))
-            lab.router.rejoin(speaker.peer)
+            lab.router.joining.rejoin(speaker.peer)
             moved += 1
         elif chance < 0.8:
             lab.work()
