@@ -99,9 +99,9 @@ endif
 # kept: what has not changed is not compiled again.
 asan-build: $(DEPS)
 	@mkdir -p $(ASAN)/rs/_fastpath
-	@rm -rf $(ASAN)/tests $(ASAN)/bench $(ASAN)/rs/*.py $(ASAN)/rs/_fastpath/*.py[xi] \
+	@rm -rf $(ASAN)/tests $(ASAN)/bench $(ASAN)/docs $(ASAN)/rs/*.py $(ASAN)/rs/_fastpath/*.py[xi] \
 	  $(ASAN)/rs/_fastpath/*.p[xy][dx]
-	@cp -pR setup.py pyproject.toml README.md LICENSE tests bench $(ASAN)/
+	@cp -pR setup.py pyproject.toml README.md LICENSE tests bench docs $(ASAN)/
 	@cp -p rs/*.py rs/py.typed $(ASAN)/rs/
 	@cp -p rs/_fastpath/*.py rs/_fastpath/*.pyi rs/_fastpath/*.pyx rs/_fastpath/*.pxd $(ASAN)/rs/_fastpath/
 	@echo 'building the extensions (asan)'
