@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import orjson
 
-from rs import metrics, openapi, show
+from rs import metrics, openapi, show, showroutes
 from rs.errors import ConfigError, RsError
 from rs.iana import Family
 from rs.show_types import (
@@ -199,8 +199,8 @@ class Api:
         names = request.query.get("members") in {"1", "true"}
         head = orjson.dumps({"query": text, "match": match})[:-1] + b',"routes":['
         if match == "longer":
-            return Stream(show.LongerWalk(self._router, target, names=names), head, b"]}")
-        found = show.route(self._router, target, match, self._router.now(), names=names)
+            return Stream(showroutes.LongerWalk(self._router, target, names=names), head, b"]}")
+        found = showroutes.route(self._router, target, match, self._router.now(), names=names)
         return Stream(_Listed(found), head, b"]}")
 
     def routes(self, request: Request) -> Stream:
@@ -218,7 +218,7 @@ class Api:
             families = (_parsed(show.parse_family, query["family"]),)
         walk = _parsed(
             partial(
-                show.RoutesWalk,
+                showroutes.RoutesWalk,
                 self._router,
                 peer=peer,
                 families=families,
@@ -380,7 +380,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             Param(
                 "match",
                 "what to look for",
-                {"type": "string", "enum": list(show.MATCHES), "default": "longest"},
+                {"type": "string", "enum": list(showroutes.MATCHES), "default": "longest"},
             ),
             Param(
                 "members",
@@ -401,7 +401,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             Param(
                 "view",
                 "which paths; by default received, without a neighbor best",
-                {"type": "string", "enum": list(show.VIEWS)},
+                {"type": "string", "enum": list(showroutes.VIEWS)},
             ),
             Param("family", "only this one", {"type": "string", "enum": [f.label for f in Family]}),
             Param("prefix", "only this prefix and what is inside it"),

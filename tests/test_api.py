@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from rs import api, endpoints, metrics, show
+from rs import api, endpoints, metrics, show, showroutes
 from rs.api import ApiServer
 from rs.client import _UnixConnection
 from rs.config import Api
@@ -537,9 +537,9 @@ class TestStreams:
     def test_a_slow_client_holds_nothing_up(self, large, monkeypatch):
         """What a client does not take is not made: the walk stands still."""
         steps = []
-        step = show.RoutesWalk.step
+        step = showroutes.RoutesWalk.step
         monkeypatch.setattr(
-            show.RoutesWalk, "step", lambda *a: steps.append(time.monotonic()) or step(*a)
+            showroutes.RoutesWalk, "step", lambda *a: steps.append(time.monotonic()) or step(*a)
         )
         with socket.socket(socket.AF_UNIX) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -611,7 +611,7 @@ class TestStreams:
 
     def test_an_error_in_a_stream_breaks_it_off(self, own, monkeypatch):
         """The client must not take half an answer for a whole one."""
-        monkeypatch.setattr(show.Glance, "item", lambda *_: 1 / 0)
+        monkeypatch.setattr(showroutes.Glance, "item", lambda *_: 1 / 0)
         with pytest.raises(http.client.IncompleteRead):
             ask(own, "/v1/routes")
         assert ask(own, "/v1/status").status == 200
@@ -748,5 +748,5 @@ def test_the_documentation_names_everything():
         assert f"`{show.label(step)}`" in text, step
     for reason in list(RejectReason)[1:]:
         assert f"`{show.label(reason)}`" in text, reason
-    for view in show.VIEWS:
+    for view in showroutes.VIEWS:
         assert f"`{view}`" in text

@@ -12,7 +12,7 @@ from rs.config import LocalRole, Role
 from rs.configfile import load_config
 from rs.filterconfig import AspaRule, Filters
 from rs.iana import RejectReason
-from rs.show import Glance
+from rs.showroutes import Glance
 from tests.reference import rpki as model
 from tests.routers import SEQ, V4, Lab, Speaker, make_config, make_neighbor, make_router
 

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from rs import reload, show
+from rs import reload, show, showroutes
 from rs.configfile import load_config
 from rs.sockopts import round_trip_time
 from tests.configs import MEMBER, RS, Folder
@@ -255,7 +255,7 @@ def test_rejected_routes_are_shown_with_their_communities(tmp_path):
     lab.announce("10.1.0.2", "10.9.0.0/16", path=(65003,))
     lab.settle()
     target = show.parse_target("10.9.0.0/16")
-    (route,) = show.route(lab.router, target, "exact", lab.time, names=False)
+    (route,) = showroutes.route(lab.router, target, "exact", lab.time, names=False)
     found = {p["neighbor"]: p["reject_communities"] for p in route["paths"]}
     assert found["10.1.0.1"] == ["65520:0", f"{RS_ASN}:65520:0"]
     assert found["10.1.0.2"] == ["65520:6", f"{RS_ASN}:65520:6", f"{RS_ASN}:1101:7"]

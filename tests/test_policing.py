@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import orjson
 import pytest
 
-from rs import reload, show
+from rs import reload, show, showroutes
 from rs.config import AddPath, Role
 from rs.iana import RejectReason
 from rs.policyconfig import parse_policy
@@ -228,7 +229,7 @@ class Small(Lab):
         self.update(speaker, body)
 
     def shown(self, prefix: str) -> list[Any]:
-        (found,) = show.route(
+        (found,) = showroutes.route(
             self.router, show.parse_target(prefix), "exact", self.now, names=False
         )
         return found["paths"]
@@ -272,9 +273,7 @@ def test_what_a_neighbor_sent_stands_beside_what_import_made_of_it():
     lab.settle()
     lab.check()
     (path,) = lab.shown("198.51.100.0/24")
-    changed, received = (
-        show.orjson.loads(show.orjson.dumps(path[k])) for k in ("attributes", "received")
-    )
+    changed, received = (orjson.loads(orjson.dumps(path[k])) for k in ("attributes", "received"))
     assert changed["local_pref"] == 200
     assert changed["large_communities"] == ["64500:7:7"]
     assert "local_pref" not in received

@@ -8,7 +8,8 @@ from rs import transitfree
 from rs.configfile import load_config
 from rs.errors import ConfigError
 from rs.iana import RejectReason
-from rs.show import Glance, neighbor
+from rs.show import neighbor
+from rs.showroutes import Glance
 from tests.test_policy import ASN_A, ASN_B, A, B, change, lab, reason, row, sent, text
 
 R = RejectReason

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 import rs
-from rs import show
+from rs import show, showroutes
 from rs.attrtext import (
     aigp_metric,
     as_path_text,
@@ -17,15 +17,14 @@ from rs.attrtext import (
     ext_community_text,
 )
 from rs.iana import AddPathMode, Decided, Family, RejectReason
-from rs.reasons import WORDS
+from rs.reasons import WORDS, reject_words
 from rs.show import (
-    LongerWalk,
     PeerWalk,
-    RoutesWalk,
     parse_family,
     parse_target,
     prefix_text,
 )
+from rs.showroutes import LongerWalk, RoutesWalk
 from tests.routerkit import Lab, communities, config_text, large_communities, med
 
 A, B, C, D = "10.1.0.1", "10.1.0.2", "10.1.0.3", "2001:db8:1::4"
@@ -72,7 +71,7 @@ def full(lab):
 
 def look(lab, text, match="longest", *, names=False):
     target = parse_target(text)
-    return plain(show.route(lab.router, target, match, lab.time, names=names))
+    return plain(showroutes.route(lab.router, target, match, lab.time, names=names))
 
 
 def listed(lab, view, address=None, spent=never, **more):
@@ -130,22 +129,22 @@ class TestWords:
     def test_every_step_and_reason_has_words(self):
         for step in Decided:
             if step is not Decided.BEST:
-                assert all(show._DECIDED[step])
+                assert all(showroutes._DECIDED[step])
         for reason in RejectReason:
             if reason is not RejectReason.NONE:
-                assert show.reject_words(reason)
+                assert reject_words(reason)
                 assert show.reject_label(reason) == reason.name.lower().replace("_", "-")
                 assert reason in WORDS
 
     def test_a_reason_without_name(self):
         assert show.reject_label(250) == "reason-250"
-        assert show.reject_words(250) == "reason 250"
+        assert reject_words(250) == "reason 250"
 
     def test_flags_are_those_of_the_fast_path(self):
         text = (Path(rs.__file__).parent / "_fastpath" / "paths.pxd").read_text()
         found = dict(re.findall(r"^    (PATH_\w+) = (0x\d+)", text, re.MULTILINE))
-        assert int(found["PATH_REJECTED"], 16) == show.PATH_REJECTED
-        assert int(found["PATH_NOT_USABLE"], 16) == show.PATH_NOT_USABLE
+        assert int(found["PATH_REJECTED"], 16) == showroutes.PATH_REJECTED
+        assert int(found["PATH_NOT_USABLE"], 16) == showroutes.PATH_NOT_USABLE
 
 
 class TestAttributes:

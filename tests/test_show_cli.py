@@ -299,7 +299,7 @@ class TestErrors:
         def fail(*_):
             raise ZeroDivisionError
 
-        monkeypatch.setattr("rs.show.Glance.item", fail)
+        monkeypatch.setattr("rs.showroutes.Glance.item", fail)
         assert "not complete: broken off" in run("routes", fails=1)
 
 
