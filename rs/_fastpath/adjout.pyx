@@ -31,8 +31,8 @@ from rs._fastpath.decide cimport (
     DECIDED_OLDEST,
     candidate_t,
     compare,
+    gather,
     is_last_choice,
-    preference,
 )
 from rs._fastpath.edits cimport CHAIN_EXTERNAL
 from rs._fastpath.orr cimport Vantage
@@ -459,16 +459,14 @@ cdef class AdjOut:
     cdef bint _equal(self, uint32_t path_h, uint32_t other_h) noexcept nogil:
         """Whether only age, identifiers and addresses tell two paths apart (9.1.2.2 up to e)."""
         cdef candidate_t both[2]
-        cdef candidate_t *c
-        cdef uint32_t i
+        cdef const path_t *p
+        cdef uint32_t i, p_h
         cdef int step
         for i in range(2):
-            c = &both[i]
-            c.path = self.table.path(other_h if i else path_h)
-            c.attrs = self.rib.attrs.at(c.path.attrs_h)
-            c.peer = &self.rib.peers[c.path.peer]
-            c.metric = self.metric(c.path.attrs_h)
-            c.local_pref = preference(c.attrs, c.peer)
+            p_h = other_h if i else path_h
+            p = self.table.path(p_h)
+            gather(&both[i], p, p_h, self.rib.attrs.at(p.attrs_h), &self.rib.peers[p.peer],
+                   self.metric(p.attrs_h))
         step = compare(&both[0], &both[1], &self.rib.options)
         step = step if step > 0 else -step
         return DECIDED_OLDEST <= step < DECIDED_LLGR_STALE

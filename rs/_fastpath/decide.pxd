@@ -38,6 +38,17 @@ cdef inline uint32_t preference(const attrset_t *s, const peer_t *peer) noexcept
     """LOCAL_PREF for the decision: that of a path whose source shuts down is 0 (RFC 8326)."""
     return 0 if s.well_known & WK_GSHUT and peer.asked & ASKS_GSHUT else s.local_pref
 
+cdef inline void gather(candidate_t *c, const path_t *path, uint32_t path_h,
+                        const attrset_t *attrs, const peer_t *peer,
+                        uint32_t metric) noexcept nogil:
+    """Fill in all that compare() asks of a path; pointers stay the caller's."""
+    c.attrs = attrs
+    c.path = path
+    c.peer = peer
+    c.metric = metric
+    c.path_h = path_h
+    c.local_pref = preference(attrs, peer)
+
 cdef inline bint is_last_choice(const attrset_t *attrs, const peer_t *peer) noexcept nogil:
     """Whether a path is long-lived stale, for who knows what that is (RFC 9494 4.3)."""
     return attrs.well_known & WK_LLGR_STALE and peer.long_lived & LLGR_SAID

@@ -20,7 +20,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from rs._fastpath.arena cimport slab_at
 from rs._fastpath.attrs cimport AttrTable
-from rs._fastpath.decide cimport order, preference
+from rs._fastpath.decide cimport gather, order
 from rs._fastpath.paths cimport PATH_NOT_USABLE, PATH_REJECTED, path_t
 from rs._fastpath.rib cimport Rib, Table
 from rs._fastpath.stamp cimport check_abi
@@ -104,12 +104,7 @@ cdef class Vantage:
                 break           # the rest is not in use either
             metric = self._metric(self.attrs.at(p.attrs_h).nh_h)
             if metric != UNREACHABLE:
-                c[n].attrs = self.attrs.at(p.attrs_h)
-                c[n].path = p
-                c[n].peer = &rib.peers[p.peer]
-                c[n].metric = metric
-                c[n].path_h = p_h
-                c[n].local_pref = preference(c[n].attrs, c[n].peer)
+                gather(&c[n], p, p_h, self.attrs.at(p.attrs_h), &rib.peers[p.peer], metric)
                 if n and c[n].attrs.med != c[0].attrs.med:
                     med_differs = True
                 n += 1

@@ -24,7 +24,7 @@ from rs._fastpath.arena cimport slab_alloc, slab_free_all, slab_init, slab_relea
 from rs._fastpath.asnset cimport AsnSet
 from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
 from rs._fastpath.control cimport Control
-from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare, order, preference
+from rs._fastpath.decide cimport DECIDED_BEST, candidate_t, compare, gather, order
 from rs._fastpath.filter cimport (
     FILTER_AS_PATH_LENGTH,
     FILTER_MAX_PREFIX,
@@ -543,12 +543,8 @@ cdef class Table:
                 reject_tail = p_h
             else:
                 p.flags &= <uint8_t>~PATH_NOT_USABLE
-                c[n].attrs = self.rib.attrs.at(p.attrs_h)
-                c[n].path = p
-                c[n].peer = &self.rib.peers[p.peer]
-                c[n].metric = metric
-                c[n].path_h = p_h
-                c[n].local_pref = preference(c[n].attrs, c[n].peer)
+                gather(&c[n], p, p_h, self.rib.attrs.at(p.attrs_h), &self.rib.peers[p.peer],
+                       metric)
                 if n and c[n].attrs.med != c[0].attrs.med:
                     med_differs = True
                 n += 1
