@@ -104,7 +104,7 @@ class Scheduler:
                 self._hold = min(2 * self._hold, MAX_HOLD)
             elif late * 64 < contested:
                 self._hold = max(self._hold * 0.75, HOLD)
-            self.holding = contested * 8 > changes
+            self.holding = contested * 3 > changes
             self._hold_ends = now + self._hold
             if self.holding:
                 self._exporter.hold()
