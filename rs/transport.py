@@ -5,9 +5,9 @@ the only file with BGP sockets. uvloop gives readiness; reads go into one shared
 come straight from the logs.
 
 Nothing waits behind routing work: in one turn of the loop reads stop after READ_BUDGET seconds in
-all (those who have sent least lately come first; a socket that was passed over is still readable in
-the next turn), routing work gets WORK_BUDGET, sending gets SEND_BUDGET, and between turns
-connections are accepted and timers run.
+all (those who have sent least lately come first, those passed over in the next turn), routing work
+gets WORK_BUDGET, sending gets SEND_BUDGET, and between turns connections are accepted and timers
+run.
 """
 
 from __future__ import annotations
@@ -74,8 +74,10 @@ class Connection:
         "last_sent",
         "local_address",
         "outbox",
+        "parked",
         "peer",
         "progress",
+        "queued",
         "read_at",
         "read_lately",
         "reading",
@@ -95,6 +97,10 @@ class Connection:
         self.progress = 0.0
         """When the socket last took something, or had nothing to take."""
         self.last_sent = 0
+        self.queued = False
+        """Whether it stands in the transport's list of connections to be read."""
+        self.parked = False
+        """Whether the loop has been told not to watch it until it has been read."""
         self.read_at = 0.0
         self.read_lately = 0.0
         """See `lately`, as of `read_at`."""
@@ -110,7 +116,7 @@ class Connection:
     def pause_reading(self) -> None:
         """Read nothing from this connection for now."""
         if self.reading:
-            self.reading = False
+            self.reading = self.parked = False
             self._transport.loop.remove_reader(self.fd)
 
     def resume_reading(self) -> None:
@@ -134,6 +140,8 @@ class Transport:
         self._owner: dict[Outbox, Connection] = {}
         self._readable: list[Connection] = []
         """Connections that the loop has found readable and that have not been read yet."""
+        self._news = False
+        """Whether there are such that nobody has looked at yet."""
         self._turn_scheduled = False
         self._loaded_at = 0.0
         """When a read last brought so much that somebody must be sending a table."""
@@ -405,7 +413,17 @@ class Transport:
     # --- reading
 
     def on_readable(self, conn: Connection) -> None:
-        """Take note that a connection has something to read; all of them are read together."""
+        """Take note that a connection has something to read; all of them are read together.
+
+        One that the loop names a second time before its turn is not watched until then: with a
+        thousand of them the loop would do nothing but name them again and again.
+        """
+        if conn.queued:
+            if not conn.parked:
+                conn.parked = True
+                self.loop.remove_reader(conn.fd)
+            return
+        conn.queued = self._news = True
         if not self._readable:
             self.loop.call_soon(self._read_all)
         self._readable.append(conn)
@@ -415,10 +433,11 @@ class Transport:
 
         Those who have sent least lately come first. A change that one peer sends does not wait for
         another's full table; and of several who load the same table none runs ahead, so that the
-        best path is there before it is chosen, and is sent once. A socket that was passed over is
-        still readable in the next turn.
+        best path is there before it is chosen, and is sent once. Who was passed over stays in the
+        list.
         """
         readable, self._readable = self._readable, []
+        self._news = False
         if self._closed:
             return
         now = begun = self.router.now()
@@ -427,12 +446,19 @@ class Transport:
         self._schedule_turn()
         if len(readable) > 1:
             readable.sort(key=lambda conn: conn.lately(begun))
-        for conn in readable:
-            if conn.reading:
-                self._read(conn, now)
-                now = self.router.now()
-                if now >= deadline:
-                    break
+        for at, conn in enumerate(readable):
+            conn.queued = False
+            if not conn.reading:
+                continue
+            if conn.parked:
+                conn.parked = False
+                self.loop.add_reader(conn.fd, self.on_readable, conn)
+            self._read(conn, now)
+            now = self.router.now()
+            if now >= deadline and at + 1 < len(readable):
+                self._readable = readable[at + 1 :]
+                self.loop.call_soon(self._read_all)
+                break
         self.router.loop.note(now - begun)
 
     def _read(self, conn: Connection, now: float) -> None:
@@ -509,7 +535,7 @@ class Transport:
 
     def _turn(self) -> None:
         self._turn_scheduled = False
-        if self._readable and not self._put_off:
+        if self._news and not self._put_off:
             # What has come meanwhile is read first, and goes out now instead of a turn later.
             self._put_off = True
             self._schedule_turn()

@@ -16,6 +16,7 @@ class Loop:
     def __init__(self):
         self.soon = []
         self.later = []
+        self.watched = set()
 
     def call_soon(self, callback):
         self.soon.append(callback)
@@ -23,10 +24,14 @@ class Loop:
     def call_later(self, delay, callback):
         self.later.append((delay, callback))
 
-    def add_reader(self, *_):
-        pass
+    def add_reader(self, fd, *_):
+        self.watched.add(fd)
 
-    remove_reader = remove_writer = add_reader
+    def remove_reader(self, fd):
+        self.watched.discard(fd)
+
+    def remove_writer(self, fd):
+        pass
 
 
 class Peer:
@@ -72,9 +77,8 @@ class Bench:
         self.reads.clear()
         for conn in conns:
             self.transport.on_readable(conn)
-        read_all = self.loop.soon.pop(0)
-        read_all()
         self.loop.soon.clear()
+        self.transport._read_all()
         return self.reads
 
 
@@ -121,9 +125,38 @@ def test_reading_stops_when_its_time_is_over_and_goes_on_with_the_others(bench):
     assert [name for name, _ in bench.turn(*readable)] == ["0", "1"]
     conns[0][1].sendall(b"x" * 100)
     conns[1][1].sendall(b"x" * 100)
-    # The sockets are readable still; those that were passed over have sent less lately.
+    # The others are in the list still, and have sent less lately.
     assert [name for name, _ in bench.turn(*readable)] == ["2", "3"]
     assert [name for name, _ in bench.turn(*readable)] == ["4", "0"]
+    assert [name for name, _ in bench.turn()] == ["1"]
+
+
+def test_what_is_to_be_read_anyway_is_not_watched(bench):
+    bench.cost = READ_BUDGET * 1.1
+    first, a = bench.connection("first")
+    other, b = bench.connection("other")
+    a.sendall(b"x")
+    b.sendall(b"x")
+    for _ in range(3):
+        bench.transport.on_readable(other)
+    assert bench.loop.watched == {first.fd}
+    bench.transport.on_readable(first)
+    assert [name for name, _ in bench.turn()] == ["other"]
+    assert bench.loop.watched == {first.fd, other.fd}
+    assert [name for name, _ in bench.turn()] == ["first"]
+
+
+def test_a_parked_connection_is_watched_again_when_reading_resumes(bench):
+    conn, far = bench.connection("parked")
+    far.sendall(b"x")
+    for _ in range(2):
+        bench.transport.on_readable(conn)
+    conn.pause_reading()
+    conn.resume_reading()
+    assert bench.loop.watched == {conn.fd}
+    assert bench.turn() == [("parked", 1)]
+    far.sendall(b"y")
+    assert bench.turn(conn) == [("parked", 1)]
 
 
 def test_a_connection_that_is_paused_meanwhile_is_not_read(bench):
