@@ -83,7 +83,9 @@ class Scheduler:
 
     def can_go_on(self, now: float) -> bool:
         """Whether a run that had nothing to do would have by now, as members have taken enough."""
-        return bool(self._exporter.dirty() and self._exporter.ready(now))
+        return (
+            not self.deferred and bool(self._exporter.dirty()) and bool(self._exporter.ready(now))
+        )
 
     def _regulate(self, now: float, *, loading: bool) -> None:
         """Decide whether new dirty prefixes wait a little.

@@ -153,6 +153,15 @@ class Glance:
         tags = reject_communities(config.communities, config.router.asn, reason, peer.asn)
         return community_list(tags)
 
+    def _add_optional(self, found: Path | RouteItem, raw: RawPath) -> None:
+        """Add what few paths have: communities of a rejected one, what import has changed."""
+        tags = self.reject_communities(raw)
+        if tags is not None:
+            found["reject_communities"] = tags
+        raw_h = self.router.attrs.raw_of(raw[2])
+        if raw_h != raw[2]:
+            found["received"] = self.attributes(raw_h)
+
     def path(
         self, prefix: str, raw: list[RawPath], i: int, *, members: list[int], names: bool
     ) -> Path:
@@ -179,12 +188,7 @@ class Glance:
             "attributes": self.attributes(attrs_h),
             "advertised_to": len(members),
         }
-        tags = self.reject_communities(raw[i])
-        if tags is not None:
-            found["reject_communities"] = tags
-        raw_h = self.router.attrs.raw_of(attrs_h)
-        if raw_h != attrs_h:
-            found["received"] = self.attributes(raw_h)
+        self._add_optional(found, raw[i])
         if names:
             found["members"] = [self.router.peers[s].address for s in sorted(members)]
         return found
@@ -228,12 +232,7 @@ class Glance:
             "stale": self.router.rib.is_stale(slot, family, raw[i][3]),
             "attributes": self.attributes(attrs_h),
         }
-        tags = self.reject_communities(raw[i])
-        if tags is not None:
-            found["reject_communities"] = tags
-        raw_h = self.router.attrs.raw_of(attrs_h)
-        if raw_h != attrs_h:
-            found["received"] = self.attributes(raw_h)
+        self._add_optional(found, raw[i])
         return found
 
     def sent_items(

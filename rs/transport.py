@@ -446,19 +446,24 @@ class Transport:
         self._schedule_turn()
         if len(readable) > 1:
             readable.sort(key=lambda conn: conn.lately(begun))
-        for at, conn in enumerate(readable):
-            conn.queued = False
-            if not conn.reading:
-                continue
-            if conn.parked:
-                conn.parked = False
-                self.loop.add_reader(conn.fd, self.on_readable, conn)
-            self._read(conn, now)
-            now = self.router.now()
-            if now >= deadline and at + 1 < len(readable):
-                self._readable = readable[at + 1 :]
+        done = 0
+        try:
+            while done < len(readable) and now < deadline:
+                conn = readable[done]
+                done += 1
+                conn.queued = False
+                if not conn.reading:
+                    continue
+                if conn.parked:
+                    conn.parked = False
+                    self.loop.add_reader(conn.fd, self.on_readable, conn)
+                self._read(conn, now)
+                now = self.router.now()
+        finally:
+            # Also after a bug of ours with one of them.
+            if done < len(readable):
+                self._readable = readable[done:]
                 self.loop.call_soon(self._read_all)
-                break
         self.router.loop.note(now - begun)
 
     def _read(self, conn: Connection, now: float) -> None:
@@ -557,12 +562,18 @@ class Transport:
         if more:
             self._schedule_turn()
         elif self.router.scheduler.holding:
-            self.loop.call_later(HOLDING, self._schedule_turn)
+            self._run_in(HOLDING)
         elif self.router.scheduler.can_go_on(self.router.now()):
             self._schedule_turn()
         elif self.router.scheduler.waiting and self._retry is None:
-            self._retry = self.loop.call_later(RETRY, self._run_again)
+            self._run_in(RETRY)
         self.router.loop.note(self.router.now() - begun)
+
+    def _run_in(self, delay: float) -> None:
+        """Have another turn after a delay, instead of at the time that was set before."""
+        if self._retry is not None:
+            self._retry.cancel()
+        self._retry = self.loop.call_later(delay, self._run_again)
 
     def _run_again(self) -> None:
         self._retry = None

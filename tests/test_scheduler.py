@@ -241,3 +241,15 @@ def test_goes_on_as_soon_as_members_have_taken_what_there_was():
     assert scheduler.can_go_on(0.0)
     drain(scheduler, readers)
     assert not scheduler.can_go_on(0.0)
+
+
+def test_what_is_deferred_does_not_ask_for_turn_after_turn():
+    engine, scheduler, _ = world()
+    scheduler.deferred = True
+    load(engine, [1], 10)
+    assert not run(scheduler)
+    assert engine.exporter.dirty()
+    assert not scheduler.waiting
+    assert not scheduler.can_go_on(NOW[0])
+    scheduler.deferred = False
+    assert scheduler.can_go_on(NOW[0])

@@ -22,7 +22,9 @@ class Loop:
         self.soon.append(callback)
 
     def call_later(self, delay, callback):
-        self.later.append((delay, callback))
+        timer = (delay, callback)
+        self.later.append(timer)
+        return SimpleNamespace(cancel=lambda: self.later.remove(timer))
 
     def add_reader(self, fd, *_):
         self.watched.add(fd)
@@ -200,3 +202,29 @@ def test_what_is_held_back_is_looked_at_again_soon(bench):
     bench.transport.router.scheduler = scheduler
     bench.transport._turn()
     assert [delay for delay, _ in bench.loop.later] == [HOLDING]
+
+
+def test_there_is_one_timer_however_many_turns_hold_something_back(bench):
+    scheduler = SimpleNamespace(run=lambda deadline, clock, loading: False, holding=True)
+    bench.transport.router.scheduler = scheduler
+    for _ in range(5):
+        bench.transport._turn()
+    assert [delay for delay, _ in bench.loop.later] == [HOLDING]
+
+
+def test_a_fault_with_one_connection_leaves_the_others_their_turn(bench):
+    bad, a = bench.connection("bad")
+    good, b = bench.connection("good")
+
+    def fail(conn, data, now):
+        raise ZeroDivisionError
+
+    bad.peer.session.receive = fail
+    a.sendall(b"x")
+    b.sendall(b"x")
+    bench.transport.on_readable(bad)
+    bench.transport.on_readable(good)
+    with pytest.raises(ZeroDivisionError):
+        bench.transport._read_all()
+    assert bench.loop.soon[-1] == bench.transport._read_all
+    assert bench.turn() == [("good", 1)]
