@@ -601,5 +601,6 @@ class Router:
                     raise ValueError(f"{address} has no session that can be refreshed")
             case _:
                 raise ValueError(f"unknown action {action!r}: reset, shutdown, enable or refresh")
+        self.on_commands(peer)
         self.on_wake()
         return True

@@ -12,7 +12,7 @@ from rs._fastpath.outbox import Outbox
 from rs.configfile import load_config
 from rs.messages import KEEPALIVE
 from rs.router import Router
-from rs.session import Down, EndOfRib, RefreshReceived
+from rs.session import Down, EndOfRib, RefreshReceived, Send
 from tests.sessions import open_message
 from tests.updatekit import (
     OPTIONAL,
@@ -78,6 +78,8 @@ class Lab:
         self.router.on_commands = self._commands
         self.router.start()
         self.sent: dict[str, bytes] = {}
+        self.said: dict[str, list[bytes]] = {}
+        """Messages of the sessions themselves that the transport has been given, by neighbor."""
         self.rtt: dict[str, int] = {}
         """Round-trip times in ms that new sessions have, by neighbor."""
 
@@ -122,6 +124,8 @@ class Lab:
                 self.router.on_end_of_rib(peer, command.family)
             elif isinstance(command, RefreshReceived):
                 self.router.on_refresh(peer, command.family, command.subtype)
+            elif isinstance(command, Send):
+                self.said.setdefault(peer.address, []).append(command.data)
 
     def feed(self, address: str, body: bytes) -> None:
         """Receive one UPDATE from a neighbor."""

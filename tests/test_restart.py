@@ -248,7 +248,6 @@ def test_a_neighbor_that_is_shut_down_while_it_is_away_loses_its_routes(tmp_path
 def test_stopped_by_hand_nothing_stays(tmp_path):
     lab = make_lab(tmp_path)
     lab.router.peer_action(A, "shutdown")
-    lab._commands(lab.peer(A))
     lab.settle()
     assert held(lab) == (0, 0)
 
