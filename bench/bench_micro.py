@@ -21,6 +21,7 @@ from rs._fastpath.decode import Decoder
 from rs._fastpath.encode import Encoder
 from rs._fastpath.log import Log
 from rs._fastpath.trie import Trie
+from rs._fastpath.walks import mark_all
 from rs.iana import Family
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ def marked(engine: Engine, *, rank: bool) -> tuple[Engine]:
     table = engine.rib.tables[Family.IPV4_UNICAST]
     at = 1
     while at:
-        at = table.mark_all(at, 1 << 20, rank)
+        at = mark_all(table, at, 1 << 20, rank)
     return (engine,)
 
 

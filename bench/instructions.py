@@ -46,6 +46,7 @@ from rs._fastpath.outbox import Outbox
 from rs._fastpath.rewrite import Program, Rewriter
 from rs._fastpath.rib import Rib
 from rs._fastpath.sets import MemberSets
+from rs._fastpath.walks import purge_step
 from rs.communities import make_rules
 from rs.communityconfig import Communities
 from rs.iana import Family
@@ -136,7 +137,7 @@ class Engine:
     def purge(self) -> None:
         pos = 1
         while pos:
-            pos = self.table.purge_step(self.slots, pos, 1000)
+            pos = purge_step(self.table, self.slots, pos, 1000)
 
 
 def pieces(data: bytes) -> list[bytes]:

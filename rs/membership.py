@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rs._fastpath.walks import recompile
 from rs.config import Rtt
 from rs.configvalues import identifier_number
 from rs.peer import PeerKind, kind_of
@@ -60,7 +61,7 @@ class Membership:
             at, changed = 1, everything
             self.everything = False
             while at:
-                at, some = rib.recompile(at, COMPILE_STEP, forms=everything)
+                at, some = recompile(rib, at, COMPILE_STEP, forms=everything)
                 changed = changed or some
                 yield True
             if moved or everything:

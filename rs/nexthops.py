@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rs._fastpath.orr import Vantage
+from rs._fastpath.walks import mark_hops
 from rs.configvalues import BadValue
 from rs.errors import ConfigError
 from rs.kernelroutes import KernelRoutes
@@ -259,5 +260,5 @@ class NextHops:
         for table in self._rib.tables:
             at = 1
             while at:
-                at = table.mark_hops(hops, at, MARK_STEP, rank)
+                at = mark_hops(table, hops, at, MARK_STEP, rank)
                 yield True

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
+from rs._fastpath.walks import long_lived_step, purge_step, settle_step
 from rs.fsm import Event
 from rs.iana import HEADER_LEN, CeaseSubcode, Family, NotifyCode
 
@@ -168,7 +169,7 @@ class Restarts:
 
     def _settle(self, peer: Peer, family: Family, *, keep: bool) -> Iterator[bool]:
         table, at = self._rib.tables[family], 1
-        while at := table.settle_step(peer.slot, keep, at, STEP):
+        while at := settle_step(table, peer.slot, keep, at, STEP):
             yield True
 
     # --- the session comes back
@@ -223,7 +224,7 @@ class Restarts:
         """Make the stale routes of a family the last choice (RFC 9494 4.2)."""
         table, at = self._rib.tables[family], 1
         while at and family in peer.kept:
-            at = table.long_lived_step(peer.slot, at, STEP)
+            at = long_lived_step(table, peer.slot, at, STEP)
             yield True
 
     def give_up(self, peer: Peer, family: Family) -> None:
@@ -264,7 +265,7 @@ class Restarts:
                     slots = [
                         s for s in slots if rib.refresh_ended(s, family) and rib.stale(s, family)
                     ]
-                    at = rib.tables[family].purge_step(slots, at, STEP, only_stale=True)
+                    at = purge_step(rib.tables[family], slots, at, STEP, only_stale=True)
                     yield True
                 for slot in sorted(due):
                     if rib.refresh_ended(slot, family) and not rib.stale(slot, family):
@@ -286,7 +287,7 @@ class Restarts:
         while at and peer.conn is conn:
             # Those of a refresh that never ended count as heard, those of one that did go.
             keep = self._rib.under_refresh(slot, family)
-            at = table.settle_step(slot, keep, at, STEP)
+            at = settle_step(table, slot, keep, at, STEP)
             yield True
         self._unstalling.discard(conn)
         if peer.conn is conn and ingest is not None:

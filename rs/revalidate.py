@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rs._fastpath.asnset import AsnSet
+from rs._fastpath.walks import find_ases, mark_all, recheck_below, recheck_step
 from rs.filterconfig import AspaRule
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Revalidation:
         for table in self._router.rib.tables:
             at = 1
             while at:
-                at = table.recheck_step(slots, at, PREFIXES_STEP)
+                at = recheck_step(table, slots, at, PREFIXES_STEP)
                 yield True
 
     def evaluate(self, *, rank: bool = False) -> Iterator[bool]:
@@ -80,7 +81,7 @@ class Revalidation:
         for table in self._router.rib.tables:
             at = 1
             while at:
-                at = table.mark_all(at, PREFIXES_STEP, rank)
+                at = mark_all(table, at, PREFIXES_STEP, rank)
                 yield True
 
     # --- RPKI data have changed
@@ -103,10 +104,10 @@ class Revalidation:
             batch, self._prefixes = self._prefixes[:BELOW_STEP], self._prefixes[BELOW_STEP:]
             for family, addr, plen in batch:
                 table = self._router.rib.tables[family]
-                after = table.recheck_below(addr, plen)
+                after = recheck_below(table, addr, plen)
                 while after is not None:
                     yield True
-                    after = table.recheck_below(addr, plen, after)
+                    after = recheck_below(table, addr, plen, after)
             yield True
         self._below_runs = False
 
@@ -121,12 +122,12 @@ class Revalidation:
                 asns = AsnSet(sorted(customers))
                 at = 1
                 while at:
-                    at = rib.find_ases(asns, found, at, SETS_STEP)
+                    at = find_ases(rib, asns, found, at, SETS_STEP)
                     yield True
                 for table in rib.tables if any(found) else ():
                     at = 1
                     while at:
-                        at = table.recheck_step(slots, at, PREFIXES_STEP, found)
+                        at = recheck_step(table, slots, at, PREFIXES_STEP, found)
                         yield True
                 for slot in slots:
                     if slot in self._router.peers:

@@ -25,6 +25,7 @@ from rs._fastpath.rewrite import Rewriter
 from rs._fastpath.rib import Rib
 from rs._fastpath.roa import RoaTable
 from rs._fastpath.sets import MemberSets
+from rs._fastpath.walks import purge_step
 from rs.communities import make_rules
 from rs.communityconfig import BlackHolePolicy
 from rs.config import AsSetRule, MedRule
@@ -424,7 +425,7 @@ class Router:
                 going = [s for s in slots if family not in self.peers[s].kept]
                 at = 1
                 while at and any(self.rib.peer_counts(s, family)[0] for s in going):
-                    at = table.purge_step(going, at, PURGE_STEP)
+                    at = purge_step(table, going, at, PURGE_STEP)
                     yield True
             self._purging.difference_update(slots)
             yield True

@@ -11,6 +11,7 @@ import ipaddress
 from array import array
 from typing import TYPE_CHECKING
 
+from rs._fastpath.walks import count_hops
 from rs.nexthopconfig import NextHopSource
 from rs.nexthops import UNREACHABLE
 
@@ -75,7 +76,7 @@ class NextHopWalk:
         for table in router.rib.tables:
             at = 1
             while at:
-                at = table.count_hops(counts, at, COUNT_STEP)
+                at = count_hops(table, counts, at, COUNT_STEP)
                 yield []
         paths = array("I", bytes(counts))
         shown: dict[str, tuple[int, int, int]] = {}

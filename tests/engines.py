@@ -15,6 +15,7 @@ from rs._fastpath.export import Exporter
 from rs._fastpath.rewrite import Rewriter
 from rs._fastpath.rib import Rib
 from rs._fastpath.sets import MemberSets
+from rs._fastpath.walks import purge_step
 from rs.communities import make_rules
 from rs.communityconfig import Communities
 from rs.groups import GroupKey, Groups, ViewKey
@@ -153,7 +154,7 @@ class Engine:
     def withdraw_all(self) -> None:
         """Remove every path and tell everybody."""
         for table in self.rib.tables:
-            table.purge_step(list(range(1, self.rib.n_slots)), 1, 1 << 30)
+            purge_step(table, list(range(1, self.rib.n_slots)), 1, 1 << 30)
         self.flush()
 
     def all_groups(self) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rs._fastpath.asnset import AsnSet
+from rs._fastpath.walks import find_ases
 from rs.config import LocalRole, Role
 from rs.configfile import load_config
 from rs.filterconfig import AspaRule, Filters
@@ -187,7 +188,7 @@ def test_only_paths_with_a_changed_customer_are_looked_at():
     found = bytearray()
     at = 1
     while at:
-        at = rib.find_ases(AsnSet([107, 109]), found, at, 3)
+        at = find_ases(rib, AsnSet([107, 109]), found, at, 3)
     marked = [h for h in range(8 * len(found)) if found[h >> 3] >> (h & 7) & 1]
     paths = {bed.router.attrs.describe(h)["as_path"][0][1] for h in marked}
     assert {path[-2:] for path in paths} == {(2, 107), (2, 109), (5, 107)}  # with exported forms

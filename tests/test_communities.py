@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rs._fastpath.filter import Filter
+from rs._fastpath.walks import mark_all, recheck_step, recompile
 from rs.communities import reject_communities
 from rs.communityconfig import (
     CONTROL,
@@ -312,12 +313,12 @@ def test_members_come_and_go(addpath):
     assert len(sent(engine)[2]["as_path"][0][1]) == 3
     for slots, count in (([3], {2: 1, 3: 3}), ([2], {2: 3, 3: 1}), ([], {2: 1, 3: 1})):
         engine.control.set_peers({65001: [1], 65002: slots})
-        _, changed = engine.rib.recompile(1, 1000)
+        _, changed = recompile(engine.rib, 1, 1000)
         assert changed
-        engine.rib.tables[0].mark_all(1, 1000, False)
+        mark_all(engine.rib.tables[0], 1, 1000, False)
         found = sent(engine)
         assert {slot: len(found[slot]["as_path"][0][1]) for slot in count} == count
-    assert engine.rib.recompile(1, 1000) == (0, False)
+    assert recompile(engine.rib, 1, 1000) == (0, False)
 
 
 # --- what we tell ---------------------------------------------------------------------------------
@@ -348,7 +349,7 @@ def test_informational_communities_by_state():
     assert {frozenset(a["large_communities"]) for a in sent(engine).values()} == {frozenset(told)}
     # The state changes: told anew, though the attributes have not changed.
     engine.rib.set_filter(1, state_filter(origins=[65009], prefixes=["10.0.0.0/16"]))
-    engine.rib.tables[0].recheck_step([1], 1, 1000)
+    recheck_step(engine.rib.tables[0], [1], 1, 1000)
     told ^= {(RS_ASN, 64512, 10), (RS_ASN, 64512, 11), (RS_ASN, 64512, 20), (RS_ASN, 64512, 21)}
     assert {frozenset(a["large_communities"]) for a in sent(engine).values()} == {frozenset(told)}
 
@@ -381,7 +382,7 @@ def test_a_changed_state_that_nobody_is_told_moves_nothing():
     engine.announce(1, "10.0.0.0/16", as_path=((SEQ, (65001,)),))
     sent(engine)
     engine.rib.set_filter(1, state_filter(origins=[65009]))
-    engine.rib.tables[0].recheck_step([1], 1, 1000)
+    recheck_step(engine.rib.tables[0], [1], 1, 1000)
     assert engine.exporter.dirty() == 0
 
 
@@ -524,7 +525,7 @@ def test_our_own_graceful_shutdown_is_told_to_all(kind):
     engine.announce(1, "10.1.0.0/16", communities=(7 << 16 | 7, GSHUT))
     for on in (False, True, False):
         engine.control.shut_down_gracefully(on)
-        engine.rib.tables[0].mark_all(1, 1000, False)
+        mark_all(engine.rib.tables[0], 1, 1000, False)
         engine.flush()
         (view,) = engine.exporter.views[0]
         found = [

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rs._fastpath.walks import mark_all
 from rs.iana import Decided
 from rs.peer import PeerKind
 from tests.engines import Engine
@@ -154,7 +155,7 @@ def test_unreachable_next_hops_are_not_ranked():
     assert race.check() == [(2, 0, Decided.BEST)]
     race.engine.attrs.set_metrics({**METRICS, "192.0.2.9": 0}.get)
     table = race.engine.rib.tables[V4]
-    assert table.mark_all(1, 1000) == 0
+    assert mark_all(table, 1, 1000) == 0
     assert [slot for slot, _, _ in race.ranked()] == [1, 2]
 
 

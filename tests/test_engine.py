@@ -22,6 +22,7 @@ from rs._fastpath.ingest import Ingest
 from rs._fastpath.rewrite import Rewriter
 from rs._fastpath.rib import Rib
 from rs._fastpath.sets import MemberSets
+from rs._fastpath.walks import purge_step
 from rs.communities import make_rules
 from rs.communityconfig import Communities
 from rs.groups import GroupKey, Groups, ViewKey
@@ -218,7 +219,7 @@ class Engine:
         for table in self.rib.tables:
             at = 1
             while at:
-                at = table.purge_step([index], at, self.src.integers(1, 50))
+                at = purge_step(table, [index], at, self.src.integers(1, 50))
                 if self.src.chance(50):
                     self.exporter.step(self.src.integers(1, 10))
 

@@ -12,6 +12,7 @@ from rs._fastpath.pfxset import PrefixSet
 from rs._fastpath.rib import Rib
 from rs._fastpath.roa import RoaTable
 from rs._fastpath.sets import MemberSets
+from rs._fastpath.walks import recheck_step
 from rs.iana import Family, RejectReason
 
 PEER = 64501
@@ -247,10 +248,10 @@ def test_what_changes_in_a_filter_is_judged_again_in_place(bed):
     other.finish()
     bed.rib.set_filter(1, other)
     table = bed.rib.tables[0]
-    assert table.recheck_step([1], 1, 1000) == 0
+    assert recheck_step(table, [1], 1, 1000) == 0
     assert bed.rib.peer_counts(1, 0) == (1, 0, 1)
     assert bed.rib.reject_counts(1) == {RejectReason.FILTER_BOGON_PREFIX: 1}
     bed.rib.set_filter(1, None)
-    table.recheck_step([1], 1, 1000)
+    recheck_step(table, [1], 1, 1000)
     assert bed.rib.peer_counts(1, 0) == (1, 1, 0)
     assert bed.rib.reject_counts(1) == {}

@@ -14,6 +14,7 @@ from rs._fastpath.pfxset import PrefixSet
 from rs._fastpath.rib import Rib
 from rs._fastpath.roa import RoaTable
 from rs._fastpath.sets import MemberSets
+from rs._fastpath.walks import recheck_step
 from rs.config import Neighbor, Router
 from rs.filterconfig import Filters, NextHopRule, RpkiRule, TransitFreeRule
 from rs.iana import Family, RejectReason
@@ -176,7 +177,7 @@ def test_the_first_reason_is_that_of_the_model(wanted, offered):
         rib.tables[family].set_path(net.network_address.packed, net.prefixlen, 1, h)
         attrs.drop(h)
     for table in rib.tables:
-        table.recheck_step([1], 1, 1000)
+        recheck_step(table, [1], 1, 1000)
     last = {route[0]: route for route in offered}
     for prefix, path, hop, n_communities in last.values():
         net = ipaddress.ip_network(prefix)

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from rs._fastpath.ingest import Ingest
+from rs._fastpath.walks import purge_step
 from rs.iana import Family, RefreshSubtype
 from rs.messages import KEEPALIVE, encode_notification
 from rs.peer import end_of_rib, refresh_marker
@@ -182,7 +183,7 @@ def test_markers_count_where_they_stand():
         + refresh_marker(V4, RefreshSubtype.EORR)
         + update("10.3.0.0/16")
     )
-    table.purge_step([SLOT], 1, 1000, True)
+    purge_step(table, [SLOT], 1, 1000, True)
     assert {p for p, _, _ in contents(engine)} == {"10.1.0.0/16", "10.3.0.0/16"}
 
 
@@ -277,7 +278,7 @@ def test_anything_a_peer_may_send(seed):
                 want[prefix, SLOT, path_id] = plain(attrs)
             assert contents(engine) == want
         for table in engine.rib.tables:
-            table.purge_step([SLOT], 1, 1 << 30)
+            purge_step(table, [SLOT], 1, 1 << 30)
         engine.flush()
         assert engine.attrs.stats()["sets"] == 0
         assert isinstance(ctx, Context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rs._fastpath.rewrite import Program
+from rs._fastpath.walks import recompile
 from rs.communities import make_rules
 from rs.communityconfig import Communities
 from rs.peer import PeerKind
@@ -177,7 +178,7 @@ def test_scrubbing_is_switched():
         engine.control.use_rules(make_rules(Communities(), RS_ASN) if switch else None)
         at = 1
         while at:
-            at, _ = engine.rib.recompile(at, 10, forms=True)
+            at, _ = recompile(engine.rib, at, 10, forms=True)
         assert form(engine, PeerKind.RS_CLIENT, h)[1]["communities"] == want
     engine.attrs.drop(h)
     assert engine.exporter.rewriter.stats()["forms"] == 0

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from rs._fastpath.rib import Rib
+from rs._fastpath.walks import purge_step, recheck_step
 from rs.iana import RejectReason
 from rs.peer import PeerKind
 from tests.engines import Engine, Reader
@@ -124,11 +125,11 @@ def test_checks_may_be_relaxed_and_paths_judged_again():
     engine.rib.set_checks(1, first_as=False, reject_as_set=True, allow_own_as=1)
     at = 1
     while at:
-        at = table.recheck_step([1], at, 3)
+        at = recheck_step(table, [1], at, 3)
     assert engine.rib.peer_counts(1, V4) == (20, 20, 0)
     assert table.stats()["dirty"] == 20
     engine.rib.set_checks(1, first_as=True, reject_as_set=True, allow_own_as=0)
-    table.recheck_step([1], 1, 1000)
+    recheck_step(table, [1], 1, 1000)
     assert engine.rib.peer_counts(1, V4) == (20, 0, 20)
     assert sum(engine.rib.reject_counts(1).values()) == 20
 
@@ -141,7 +142,7 @@ def test_purge_takes_the_paths_of_several_peers_at_once():
     engine.flush()
     at, steps = 1, 0
     while at:
-        at = table.purge_step([1, 3], at, 7)
+        at = purge_step(table, [1, 3], at, 7)
         steps += 1
     assert steps == 8
     assert table.stats()["paths"] == 50
@@ -150,10 +151,10 @@ def test_purge_takes_the_paths_of_several_peers_at_once():
     engine.rib.remove_peer(1)
     with pytest.raises(ValueError, match="still has paths"):
         engine.rib.remove_peer(2)
-    table.purge_step([2], 1, 1000)
+    purge_step(table, [2], 1, 1000)
     engine.flush()
     assert table.stats()["prefixes"] == 0
-    assert table.purge_step([2], 1, 1000) == 0
+    assert purge_step(table, [2], 1, 1000) == 0
 
 
 def test_prefixes_go_with_their_last_path():
@@ -263,7 +264,7 @@ def test_attribute_sets_are_counted_exactly():
     assert engine.attrs.refs(attrs_h) == 3
     announce(engine, 1, "10.2.0.0/16", med=1)
     assert engine.attrs.refs(attrs_h) == 2
-    table.purge_step([1], 1, 100)
+    purge_step(table, [1], 1, 100)
     assert engine.attrs.stats()["sets"] == 0
 
 
@@ -301,7 +302,7 @@ def test_stale_paths_do_not_count():
     for path_id in (11, 12, 13):
         announce(engine, 1, "10.1.0.0/16", path_id=path_id)
     assert engine.rib.end_refresh(1, V4)
-    table.purge_step([1], 1, 1000, only_stale=True)
+    purge_step(table, [1], 1, 1000, only_stale=True)
     assert sorted(paths(table, "10.1.0.0/16")) == [(1, 11), (1, 12)]
     assert engine.rib.refused_paths(1, V4) == 2
     assert engine.rib.refused_paths(1, V6) == 0
@@ -351,7 +352,7 @@ def test_against_a_dict(seed):
                 for table in engine.rib.tables:
                     at = 1
                     while at:
-                        at = table.purge_step([slot], at, rng.randint(1, 9))
+                        at = purge_step(table, [slot], at, rng.randint(1, 9))
                 want = {k: v for k, v in want.items() if k[1] != slot}
     engine.flush()
     found = {}

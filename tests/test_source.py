@@ -159,11 +159,12 @@ orr: arena attrs decide paths rib text types
 outbox: group types wire
 paths:
 pattern: types wire
+peers: control filter paths sets terms types
 pfxset: text wire
 play: mrttable recode types wire
 recode: attrs decode types wire
 rewrite: arena attrs commrules edits paths rib types wire
-rib: arena asnset attrs control decide filter memo paths sets terms trie types wire
+rib: arena attrs control decide filter memo paths peers sets terms trie types wire
 roa: arena text trie types wire
 sets:
 splice: hello net types wire
@@ -173,6 +174,7 @@ text: types wire
 trie: arena wire
 types:
 validate: attrs hashing types wire
+walks: asnset attrs filter paths peers rib trie types wire
 wire:
 """
 """Who knows whose structs, stamp aside; a line for each module of the fast path."""

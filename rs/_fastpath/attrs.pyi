@@ -70,7 +70,7 @@ class AttrTable:
         """Ask again for the metrics of `n` next hops from handle `pos`, beginning with 1.
 
         Returns where to go on, 0 at the end, and the handles of next hops whose metric changed. The
-        caller has prefixes that use these ranked again: Table.mark_hops.
+        caller has prefixes that use these ranked again: walks.mark_hops.
         """
 
     def set_metrics(self, metric_of: Callable[[str], int | None] | None) -> int:

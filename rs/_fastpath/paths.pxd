@@ -47,7 +47,7 @@ cdef enum:
     LLGR_HEARD = 2              # the peer has
 
     REFRESH_BEGUN = 0           # what becomes of a BoRR: paths are stale from here on
-    REFRESH_UNSETTLED = 1       # Table.settle_step first
+    REFRESH_UNSETTLED = 1       # walks.settle_step first
     REFRESH_IGNORED = 2         # no End-of-RIB yet (RFC 7313 4)
 
 # One path: a peer's offer for a prefix. 20 B each.

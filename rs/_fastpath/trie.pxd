@@ -7,6 +7,7 @@ from rs._fastpath.arena cimport slab_t
 cdef enum:
     LEAF = 0x80000000           # tag of a word that holds a prefix handle instead of a node handle
     WORD_CLASSES = 48           # array sizes 0 to 47 words: at most 16 children and 30 prefixes
+    FREE_PLEN = 255             # in the place of a prefix length: the handle is free
 
 # A node covers four bits of the address: prefixes that end inside them (relative length 1 to 4,
 # 30 possible) and 16 children below. Both stand in one array of words, children first, in the
@@ -17,6 +18,11 @@ cdef struct node_t:
     uint16_t n_words            # words allocated at base
     uint32_t base               # index into words
 
+# A stretch of handles that is walked, see Trie.stretch.
+cdef struct stretch_t:
+    uint32_t h                  # the prefix at hand
+    uint32_t end                # first handle behind the stretch
+
 cdef class Trie:
     """Prefixes of one family to 32-bit handles; owns the keys, so that a handle gives its prefix.
 
@@ -25,7 +31,7 @@ cdef class Trie:
 
     cdef readonly uint32_t width    # octets of an address: 4 or 16
     cdef uint8_t *addrs             # width octets a handle, host bits zero
-    cdef uint8_t *plens             # a free handle has 255
+    cdef uint8_t *plens             # a free handle has FREE_PLEN
     cdef uint32_t *next_free        # NULL until a handle is freed: free list
     cdef uint32_t free_h
     cdef uint32_t cap               # handles allocated
@@ -62,3 +68,34 @@ cdef class Trie:
 
     cdef inline uint32_t plen(self, uint32_t h) noexcept nogil:
         return self.plens[h]
+
+    cdef inline bint holds(self, uint32_t h) noexcept nogil:
+        """Whether a handle below `top` is that of a prefix."""
+        return self.plens[h] != FREE_PLEN
+
+    # A walk over prefixes that can be gone on with is
+    #
+    #     s = trie.stretch(pos, n)
+    #     while trie.step(&s):
+    #         ...                       # s.h
+    #     return trie.behind(&s)
+    #
+    # Prefixes may be removed meanwhile; those inserted behind the end are not seen.
+
+    cdef inline stretch_t stretch(self, uint32_t pos, uint32_t n) noexcept nogil:
+        """`n` handles from `pos` on, or as many as there are; the first is that after a step()."""
+        cdef stretch_t s
+        s.h = pos - 1
+        s.end = self.top if pos >= self.top or n >= self.top - pos else pos + n
+        return s
+
+    cdef inline bint step(self, stretch_t *s) noexcept nogil:
+        """Go on to the next prefix of a stretch, over free handles; False at its end."""
+        s.h += 1
+        while s.h < s.end and self.plens[s.h] == FREE_PLEN:
+            s.h += 1
+        return s.h < s.end
+
+    cdef inline uint32_t behind(self, const stretch_t *s) noexcept nogil:
+        """The handle to go on with behind a stretch that was walked, 0 at the end of the table."""
+        return s.end if s.end < self.top else 0

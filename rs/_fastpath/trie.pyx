@@ -78,7 +78,7 @@ cdef class Trie:
         if (self.addrs == NULL or self.plens == NULL or self.short == NULL or self.root == NULL
                 or self.words == NULL):
             raise MemoryError
-        self.plens[0] = 255
+        self.plens[0] = FREE_PLEN
 
     def __dealloc__(self):
         free(self.addrs)
@@ -364,7 +364,7 @@ cdef class Trie:
                     raise MemoryError
         self.next_free[h] = self.free_h
         self.free_h = h
-        self.plens[h] = 255
+        self.plens[h] = FREE_PLEN
         self.count -= 1
         return 0
 
@@ -451,7 +451,7 @@ cdef class Trie:
 
     def discard(self, uint32_t h):
         """Remove the prefix behind a handle; KeyError if there is none."""
-        if h == 0 or h >= self.top or self.plens[h] == 255:
+        if h == 0 or h >= self.top or not self.holds(h):
             raise KeyError(h)
         self.remove(h)
 
@@ -463,7 +463,7 @@ cdef class Trie:
 
     def key(self, uint32_t h):
         """Return (address octets, length) of a handle; KeyError if there is none."""
-        if h == 0 or h >= self.top or self.plens[h] == 255:
+        if h == 0 or h >= self.top or not self.holds(h):
             raise KeyError(h)
         return (<bytes>(<char *>self.addr(h))[:self.width], self.plens[h])
 
