@@ -12,14 +12,23 @@ cdef struct churn_t:
     uint64_t receipts
     uint64_t longest        # ns
 
+# 64 prefixes of one member: those it has and those it is due, looked at together and so kept together.
+# Hundreds of members' bitmaps do not fit the cache, and what is not there costs more than the rest.
+cdef struct word_t:
+    uint64_t have
+    uint64_t due
+
+# A prefix of a sampled member: the last 4 octets of the next hop that is due (0 = any) and of the one it has.
+cdef struct hop_t:
+    uint32_t due
+    uint32_t got
+
 # One member's routes. Bitmaps have a bit per prefix of the universe, and belong to the holding.
 cdef struct holding_t:
-    uint64_t *have
-    uint64_t *due
+    word_t *words
     uint64_t *own           # only this member brings them; NULL = none
     uint64_t *churned       # their change has come; NULL outside churn
-    uint32_t *nh            # next hop (last 4 octets) per prefix; NULL = not sampled
-    uint32_t *nh_due        # 0 = any
+    hop_t *hops             # by prefix; NULL = not sampled
     uint64_t missing        # due and not had
     uint64_t surplus        # had, neither due nor own
     uint64_t echoed         # own prefixes that came back: counted, but no fault
@@ -64,9 +73,13 @@ cdef class Universe:
     cdef int build(self, const uint8_t *p) except -1
     cdef int new_holding(self, holding_t *h) except -1
     cdef void free_holding(self, holding_t *h) noexcept nogil
-    cdef int load_bits(self, bytes given, uint64_t **out) except -1
+    cdef int check_bits(self, bytes given) except -1
+    cdef int load_due(self, holding_t *h, bytes given) except -1
+    cdef int load_own(self, holding_t *h, bytes given) except -1
+    cdef bytes held(self, holding_t *h)
     cdef int load_next_hops(self, holding_t *h, bytes due) except -1
     cdef void forget(self, holding_t *h) noexcept nogil
+    cdef void warm(self, const holding_t *h, size_t octets) noexcept nogil
     cdef void recount(self, holding_t *h) noexcept nogil
     cdef void digest(self, holding_t *h, const uint8_t *p, uint32_t n, uint64_t now) noexcept nogil
 

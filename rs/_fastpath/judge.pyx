@@ -11,6 +11,7 @@ RFC 4271 4.3, 4724 2 (End-of-RIB), 4760, 7911 3.
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
@@ -30,6 +31,7 @@ check_abi(__name__)
 cdef extern from *:
     int __builtin_popcountll(unsigned long long) nogil
     int __builtin_clzll(unsigned long long) nogil
+    void __builtin_prefetch(const void *, int) nogil
 
 cdef enum:
     DIRECT_LEN = 1 << 24    # every IPv4 /24
@@ -69,19 +71,29 @@ cdef uint64_t hist_value(uint32_t slot) noexcept nogil:
 
 cdef inline void settle(holding_t *h, uint32_t w, uint64_t bits, uint32_t n) noexcept nogil:
     """Set the announced bits of word `w`, `n` of them if none came twice, and keep the counts."""
+    cdef word_t *word = &h.words[w]
     cdef uint64_t own
-    if n and bits & (h.have[w] | ~h.due[w]) == 0:
-        h.have[w] |= bits           # the common case: all due, all new
+    if n and bits & (word.have | ~word.due) == 0:
+        word.have |= bits           # the common case: all due, all new
         h.missing -= n
         return
-    bits &= ~h.have[w]
-    h.have[w] |= bits
-    h.missing -= __builtin_popcountll(bits & h.due[w])
-    bits &= ~h.due[w]
+    bits &= ~word.have
+    word.have |= bits
+    h.missing -= __builtin_popcountll(bits & word.due)
+    bits &= ~word.due
     if bits:
         own = h.own[w] if h.own != NULL else 0
         h.echoed += __builtin_popcountll(bits & own)
         h.surplus += __builtin_popcountll(bits & ~own)
+
+
+cdef inline void take_next_hop(holding_t *h, uint32_t i, uint32_t nh) noexcept nogil:
+    """Prefix `i` of a sampled member has the next hop `nh` now; 0 = it is withdrawn."""
+    cdef hop_t *hop = &h.hops[i]
+    if hop.due:
+        h.nh_wrong += hop.got == hop.due
+        h.nh_wrong -= nh == hop.due
+    hop.got = nh
 
 
 # What a span of NLRI stood for last time. Members get the same bytes, so that nearly every span is
@@ -238,70 +250,108 @@ cdef class Universe:
     cdef int new_holding(self, holding_t *h) except -1:
         """Set up a holding of nothing that is due nothing; free_holding is owed even on failure."""
         memset(h, 0, sizeof(holding_t))
-        h.have = <uint64_t *>calloc(self.n_words, 8)
-        h.due = <uint64_t *>calloc(self.n_words, 8)
-        if h.have == NULL or h.due == NULL:
+        h.words = <word_t *>calloc(self.n_words, sizeof(word_t))
+        if h.words == NULL:
             raise MemoryError
         return 0
 
     cdef void free_holding(self, holding_t *h) noexcept nogil:
-        free(h.have)
-        free(h.due)
+        free(h.words)
         free(h.own)
         free(h.churned)
-        free(h.nh)
-        free(h.nh_due)
+        free(h.hops)
 
-    cdef int load_bits(self, bytes given, uint64_t **out) except -1:
-        """Copy a bitmap (least significant bit first) to `out`, which is made where it is NULL."""
+    cdef int check_bits(self, bytes given) except -1:
+        """Refuse what is no bitmap of this universe (least significant bit first)."""
         cdef uint32_t want = (self.n_prefixes + 7) >> 3
         if len(given) != want:
             raise ValueError(f"bitmap of {len(given)} octets; want {want}")
         if self.n_prefixes & 7 and given[want - 1] >> (self.n_prefixes & 7):
             raise ValueError("bitmap has bits past the last prefix")
-        if out[0] == NULL:
-            out[0] = <uint64_t *>calloc(self.n_words, 8)
-            if out[0] == NULL:
-                raise MemoryError
-        memcpy(out[0], <const uint8_t *>given, want)
         return 0
 
+    cdef int load_due(self, holding_t *h, bytes given) except -1:
+        """Take what a member is due; recount is owed."""
+        cdef const uint8_t *p = given
+        cdef uint32_t w, n = <uint32_t>len(given)
+        self.check_bits(given)
+        for w in range(self.n_words):
+            h.words[w].due = 0
+            memcpy(&h.words[w].due, p + 8 * w, 8 if n - 8 * w > 8 else n - 8 * w)
+        return 0
+
+    cdef int load_own(self, holding_t *h, bytes given) except -1:
+        """Take what nobody else brings; recount is owed."""
+        self.check_bits(given)
+        if h.own == NULL:
+            h.own = <uint64_t *>calloc(self.n_words, 8)
+            if h.own == NULL:
+                raise MemoryError
+        memcpy(h.own, <const uint8_t *>given, len(given))
+        return 0
+
+    cdef bytes held(self, holding_t *h):
+        """Return what a member holds, as a bitmap."""
+        cdef bytes out = PyBytes_FromStringAndSize(NULL, 8 * <Py_ssize_t>self.n_words)
+        cdef uint64_t *to = <uint64_t *>PyBytes_AS_STRING(out)
+        cdef uint32_t w
+        for w in range(self.n_words):
+            to[w] = h.words[w].have
+        return out[:(self.n_prefixes + 7) >> 3]
+
     cdef int load_next_hops(self, holding_t *h, bytes due) except -1:
-        """Have a holding's next hops judged: 4 octets a prefix, native order."""
+        """Have a holding's next hops judged: 4 octets a prefix, native order; recount is owed."""
+        cdef const uint32_t *given = <const uint32_t *><const uint8_t *>due
+        cdef uint32_t i
         if len(due) != 4 * <Py_ssize_t>self.n_prefixes:
             raise ValueError(f"{len(due)} octets of next hops; want {4 * self.n_prefixes}")
-        if h.nh == NULL:
-            h.nh_due = <uint32_t *>calloc(self.n_prefixes, 4)
-            if h.nh_due == NULL:
+        if h.hops == NULL:
+            h.hops = <hop_t *>calloc(self.n_prefixes, sizeof(hop_t))
+            if h.hops == NULL:
                 raise MemoryError
-            h.nh = <uint32_t *>calloc(self.n_prefixes, 4)
-            if h.nh == NULL:
-                raise MemoryError
-        memcpy(h.nh_due, <const uint8_t *>due, len(due))
+        for i in range(self.n_prefixes):
+            h.hops[i].due = given[i]
         return 0
 
     cdef void forget(self, holding_t *h) noexcept nogil:
         """A session begins anew: it holds nothing."""
-        memset(h.have, 0, self.n_words * <size_t>8)
-        if h.nh != NULL:
-            memset(h.nh, 0, self.n_prefixes * <size_t>4)
+        cdef uint32_t w, i
+        for w in range(self.n_words):
+            h.words[w].have = 0
+        if h.hops != NULL:
+            for i in range(self.n_prefixes):
+                h.hops[i].got = 0
         h.eor = h.addpath = 0
         h.t_first = 0
         self.recount(h)
 
+    cdef void warm(self, const holding_t *h, size_t octets) noexcept nogil:
+        """Have a holding's bitmaps brought into the cache, if `octets` of UPDATEs are many for them.
+
+        There are hundreds of holdings: between two reads of one, others have taken its place, and
+        prefixes come in no order, so that each look would wait by itself.
+        """
+        cdef size_t at = 0, size = self.n_words * sizeof(word_t)
+        if size > 2 * octets:
+            return
+        while at < size:
+            __builtin_prefetch(<const uint8_t *>h.words + at, 1)
+            at += 64
+
     cdef void recount(self, holding_t *h) noexcept nogil:
         """Count faults from the bitmaps; due when these were changed from outside."""
         cdef uint32_t w, i
-        cdef uint64_t own
+        cdef uint64_t own, wrong
         h.missing = h.surplus = h.echoed = h.nh_wrong = 0
         for w in range(self.n_words):
             own = h.own[w] if h.own != NULL else 0
-            h.missing += __builtin_popcountll(h.due[w] & ~h.have[w])
-            h.surplus += __builtin_popcountll(h.have[w] & ~h.due[w] & ~own)
-            h.echoed += __builtin_popcountll(h.have[w] & ~h.due[w] & own)
-        if h.nh != NULL:
+            h.missing += __builtin_popcountll(h.words[w].due & ~h.words[w].have)
+            wrong = h.words[w].have & ~h.words[w].due
+            h.surplus += __builtin_popcountll(wrong & ~own)
+            h.echoed += __builtin_popcountll(wrong & own)
+        if h.hops != NULL:
             for i in range(self.n_prefixes):
-                if h.nh_due[i] and h.nh[i] != h.nh_due[i]:
+                if h.hops[i].due and h.hops[i].got != h.hops[i].due:
                     h.nh_wrong += 1
 
     # UPDATEs.
@@ -329,7 +379,7 @@ cdef class Universe:
         attrs = p + 4 + w_len
         n -= 4 + w_len + a_len
         # Attributes are looked into only where they can hold something that is judged.
-        if a_len and (self.n_prefixes > self.n4 or n == 0 or h.nh != NULL):
+        if a_len and (self.n_prefixes > self.n4 or n == 0 or h.hops != NULL):
             nh = self.attributes(h, attrs, a_len, now)
         if w_len:
             self.nlri(h, p + 2, w_len, FAM_IPV4, False, 0, now)
@@ -458,7 +508,7 @@ cdef class Universe:
         """Announce or withdraw `n` prefixes, as index + 1."""
         cdef uint32_t i, w, cur = 0, n_acc = 0
         cdef uint64_t bit, acc = 0, twice = 0
-        if not announce or h.nh != NULL or self.churn != NULL:
+        if not announce or self.churn != NULL:
             for i in range(n):
                 self.change(h, at[i], announce, nh, now)
             return
@@ -470,6 +520,8 @@ cdef class Universe:
                 continue
             w = (at[i] - 1) >> 6
             bit = <uint64_t>1 << ((at[i] - 1) & 63)
+            if h.hops != NULL:
+                take_next_hop(h, at[i] - 1, nh)
             if w != cur:
                 settle(h, cur, acc, n_acc if not twice else 0)
                 acc = twice = n_acc = 0
@@ -500,19 +552,16 @@ cdef class Universe:
         at -= 1
         w = at >> 6
         bit = <uint64_t>1 << (at & 63)
-        if ((h.have[w] & bit) != 0) != announce:
-            h.have[w] ^= bit
-            if h.due[w] & bit:
+        if ((h.words[w].have & bit) != 0) != announce:
+            h.words[w].have ^= bit
+            if h.words[w].due & bit:
                 h.missing -= more
             elif h.own != NULL and h.own[w] & bit:
                 h.echoed += more
             else:
                 h.surplus += more
-        if h.nh != NULL:
-            if h.nh_due[at]:
-                h.nh_wrong += h.nh[at] == h.nh_due[at]
-                h.nh_wrong -= nh == h.nh_due[at]
-            h.nh[at] = nh
+        if h.hops != NULL:
+            take_next_hop(h, at, nh)
         if self.churn != NULL and self.churn.sent_at[at] and not h.churned[w] & bit:
             h.churned[w] |= bit
             now -= self.churn.sent_at[at]

@@ -276,9 +276,9 @@ cdef class LoadClient:
 
     def set_due(self, uint32_t member, bytes due, bytes own=None):
         cdef member_t *m = self._member(member)
-        self.universe.load_bits(due, &m.holding.due)
+        self.universe.load_due(&m.holding, due)
         if own is not None:
-            self.universe.load_bits(own, &m.holding.own)
+            self.universe.load_own(&m.holding, own)
         self.universe.recount(&m.holding)
         self._judge(m, now_ns())
 
@@ -503,7 +503,7 @@ cdef class LoadClient:
 
     def holds(self, uint32_t member):
         cdef member_t *m = self._member(member)
-        return (<const uint8_t *>m.holding.have)[:(self.universe.n_prefixes + 7) // 8]
+        return self.universe.held(&m.holding)
 
     # The loop.
 
@@ -763,6 +763,7 @@ cdef class LoadClient:
         if m.rate >= 0 and m.state == ST_UP:
             m.budget -= got
         m.rx_bytes += <uint64_t>got
+        self.universe.warm(&m.holding, <size_t>got)
         end = p + got
         if m.carry_len:
             p -= m.carry_len
