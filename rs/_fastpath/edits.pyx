@@ -15,7 +15,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from rs._fastpath.attrs cimport AttrTable, attr_next, attr_t
 from rs._fastpath.memo cimport MEMO_SET, Memo
-from rs._fastpath.pattern cimport community_size, pattern_fits, pattern_t
+from rs._fastpath.pattern cimport community_size, is_one, pattern_fits, pattern_t
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
@@ -45,6 +45,7 @@ cdef enum:
     MAX_CHAINS = 1048576
     MAX_DEPTH = 1024        # edits in a chain
     NO_TYPE = 256           # beyond every attribute type
+    LLGR_STALE = 0xFFFF0006
 
 cdef uint32_t KINDS[3]
 KINDS[:] = [ATTR_COMMUNITIES, ATTR_EXT_COMMUNITIES, ATTR_LARGE_COMMUNITY]
@@ -326,16 +327,15 @@ cdef class Edits:
         cdef uint32_t size = community_size(KINDS[kind])
         cdef uint32_t _i, j, length = 0
         cdef const uint8_t *more = self.octets + e.add_at[kind]
-        cdef bint drop
-        if e.flags & EDIT_REPLACE:
-            n = 0
+        cdef bint drop, stale
         for _i in range(n // size):
-            drop = False
+            # RFC 9494 4.3: it stays, or others would take a stale route for a good one. Only who
+            # names it takes it out.
+            stale = KINDS[kind] == ATTR_COMMUNITIES and load32(v) == LLGR_STALE
+            drop = e.flags & EDIT_REPLACE and not stale
             for j in range(e.remove_at, e.remove_at + e.n_remove):
-                if self.patterns[j].type == KINDS[kind] and pattern_fits(
-                        &self.patterns[j], v):
-                    drop = True
-                    break
+                if self.patterns[j].type == KINDS[kind] and pattern_fits(&self.patterns[j], v):
+                    drop = drop or not stale or is_one(&self.patterns[j])
             if not drop:
                 memcpy(self.value + length, v, size)
                 length += size

@@ -50,3 +50,7 @@ cdef inline bint pattern_fits(const pattern_t *p, const uint8_t *v) noexcept nog
     else:
         return False
     return p.low[0] <= a <= p.high[0] and p.low[1] <= b <= p.high[1]
+
+cdef inline bint is_one(const pattern_t *p) noexcept nogil:
+    """Whether a pattern for standard communities stands for one of them only."""
+    return p.low[0] == p.high[0] and p.low[1] == p.high[1]

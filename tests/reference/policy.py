@@ -22,10 +22,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from rs.iana import SegmentType
+from rs.iana import SegmentType, WellKnownCommunity
 
 Attrs = dict[str, Any]
 SEQUENCE = int(SegmentType.AS_SEQUENCE)
+LLGR_STALE = int(WellKnownCommunity.LLGR_STALE)
 NAMES = {
     "no-export": "65535:65281",
     "no-advertise": "65535:65282",
@@ -327,12 +328,16 @@ def edit(attrs: Attrs, term: dict[str, Any], world: World) -> Attrs:
     out = dict(attrs)
     given, removed = term.get("set", {}), term.get("remove", {})
     for key, matches in LISTS.items():
-        kept = [
-            v
-            for v in out.get(key, ())
-            if not any(matches(text, v) for text in removed.get("communities", ()))
-        ]
-        out[key] = tuple([] if "communities" in given else kept)
+        taken = removed.get("communities", ())
+        before = out.get(key, ())
+        kept = [v for v in before if not any(matches(text, v) for text in taken)]
+        if "communities" in given:
+            kept = []
+        # RFC 9494 4.3: only who names it takes it out.
+        if key == "communities" and LLGR_STALE in before and LLGR_STALE not in kept:
+            named = any(text in {"llgr-stale", "65535:6"} for text in taken)
+            kept = [v for v in before if v in kept or (v == LLGR_STALE and not named)]
+        out[key] = tuple(kept)
     if removed.get("med"):
         out.pop("med", None)
     for key in ("local_pref", "med"):
