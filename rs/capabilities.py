@@ -140,6 +140,8 @@ class Negotiated:
     """Both sides keep routes when a NOTIFICATION other than Hard Reset ends the session."""
     long_lived: bool
     """Both sides have the long-lived capability (RFC 9494)."""
+    long_lived_said: bool
+    """We have, whether the peer has it or not."""
     peer_asn: int
     peer_router_id: str
     peer_hostname: str
@@ -397,6 +399,7 @@ def negotiate(
     )
     limits = {f: heard.paths_limit.get((f.afi, f.safi), 0) for f in addpath_send}
     our_restart = offer.graceful_restart if capable else None
+    said = our_restart is not None and our_restart.long_lived is not None
     their_restart = heard.graceful_restart if our_restart is not None else None
     return Negotiated(
         families=families,
@@ -427,10 +430,8 @@ def negotiate(
         and their_restart is not None
         and our_restart.notification
         and their_restart.notification,
-        long_lived=our_restart is not None
-        and their_restart is not None
-        and our_restart.long_lived is not None
-        and their_restart.long_lived is not None,
+        long_lived=said and their_restart is not None and their_restart.long_lived is not None,
+        long_lived_said=said,
         peer_asn=asn,
         peer_router_id=message.router_id,
         peer_hostname=heard.hostname,

@@ -444,11 +444,18 @@ class Neighbor:
     )
     """Seconds that its routes are kept at most while it is away, whatever time it asks for, and
     again from its return to its End-of-RIB."""
-    long_lived_stale_time: int = attrs.field(
+    long_lived_stale_time: int | ByFamily[int] = attrs.field(
         default=0,
-        metadata=_key(kinds.integer(0, 0xFF_FFFF, "seconds"), Effect.NEXT_SESSION, "0"),
+        metadata=_key(
+            kinds.by_family(kinds.integer(0, 0xFF_FFFF, "seconds"), 0), Effect.NEXT_SESSION, "0"
+        ),
     )
     """Seconds that they are kept beyond that, as the last choice (RFC 9494); 0 does without."""
+    long_lived_partial: bool = attrs.field(
+        default=False, metadata=_key(kinds.BOOLEAN, Effect.NEXT_SESSION, "false")
+    )
+    """Whether an internal neighbor that does not know such routes is sent them all the same
+    (RFC 9494 4.6)."""
     filters: Filters = attrs.field(
         default=NO_FILTERS, metadata=_key(FILTERS, Effect.REEVALUATE, "[filters]")
     )

@@ -150,6 +150,11 @@ def _identity_conflicts(values: Values, router: Router) -> Iterator[Conflict]:
             ("prepend_own_as",),
             "is for route-server clients; other external neighbors see our AS anyway, want false",
         )
+    if values.get("long_lived_partial") and asns and not internal:
+        yield Conflict(
+            ("long_lived_partial",),
+            f"is for internal neighbors (RFC 9494 4.6); want asn = {router.asn}, as in [router]",
+        )
     if internal and values.get("require_policy"):
         yield Conflict(("require_policy",), "is for external neighbors (RFC 8212); want false")
     if internal and values.get("first_as_check"):

@@ -118,13 +118,19 @@ def restart_capability(neighbor: Neighbor, *, restarted: bool) -> RestartCapabil
     pairs = [(int(f.afi), int(f.safi)) for f in neighbor.families]
     if neighbor.graceful_restart is GracefulRestart.HELPER:
         pairs = []
-    stale = neighbor.long_lived_stale_time
+    stale = {f: in_family(neighbor.long_lived_stale_time, f) for f in neighbor.families}
     return RestartCapability(
         restarted=restarted,
         notification=neighbor.graceful_notification,
         time=neighbor.restart_time if pairs else 0,
         families=dict.fromkeys(pairs, True),
-        long_lived=dict.fromkeys(pairs, LongLived(True, stale)) if stale else None,
+        long_lived={
+            (int(f.afi), int(f.safi)): LongLived(True, time)
+            for f, time in stale.items()
+            if time and pairs
+        }
+        if any(stale.values())
+        else None,
     )
 
 

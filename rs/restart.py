@@ -7,18 +7,20 @@ A path is stale when its generation bit differs from its peer's, see rib.pyx: th
 enhanced route refresh uses. Staleness changes neither rank nor export (RFC 4724 4.2); after the
 restart time come the rules of RFC 9494, where it does.
 
-RFC 4724 4.2 (receiving speaker), RFC 8538 (notifications), RFC 9494 4.2 (long-lived), RFC 7313 4
+RFC 4724 4.2 (receiving speaker), RFC 8538 4 (notifications), RFC 9494 4.2 (long-lived), RFC 7313 4
 (a BoRR while paths are stale).
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from math import inf
 from typing import TYPE_CHECKING
 
 from attrs import define
 
 from rs._fastpath.walks import long_lived_step, purge_step, settle_step
+from rs.configvalues import in_family
 from rs.fsm import Event
 from rs.iana import HEADER_LEN, CeaseSubcode, Family, NotifyCode
 
@@ -57,6 +59,8 @@ class Kept:
     """Seconds that the long-lived phase takes; 0 without one."""
     long_lived_until: float | None = None
     """End of a long-lived phase once it has begun; nothing but an End-of-RIB stops it."""
+    bound: float = inf
+    """Time at which stale routes go in any case, however often the session comes and goes."""
 
 
 def keeps_routes(agreed: Negotiated, down: Down) -> bool:
@@ -94,6 +98,8 @@ class Restarts:
         self._stale_due: dict[Family, set[int]] = {family: set() for family in Family}
         """Slots whose stale paths are to be removed while their session is up."""
         self._stale_runs = False
+        self._expired: set[tuple[int, Family]] = set()
+        """By slot: the long time has ended before the End-of-RIB of the session there is."""
         self._unstalling: set[Conn] = set()
         """Connections whose session waits at a BoRR."""
 
@@ -109,22 +115,31 @@ class Restarts:
         keep = agreed is not None and not peer.retired and keeps_routes(agreed, down)
         for family in Family:
             was = peer.kept.pop(family, None)
+            expired = (peer.slot, family) in self._expired
+            self._expired.discard((peer.slot, family))
             if not keep or agreed is None or not self._rib.peer_counts(peer.slot, family)[0]:
                 continue
+            if expired:
+                continue  # RFC 9494 4.2: it has never become as it was
             kept = self._kept(peer, agreed, family, now)
+            older = False
             if was is not None and was.long_lived_until is not None:
                 # RFC 9494 4.2: the timer goes on, and stale routes stay until it ends.
-                kept = Kept(
-                    Phase.LONG_LIVED,
-                    was.long_lived_until,
-                    was.long_lived_time,
-                    was.long_lived_until,
-                )
-            elif kept is None or (was is not None and (peer.slot, family) in self._settling):
-                continue  # lost again before anything could come in: all there is was stale
+                kept, older = was, True
+                kept.phase, kept.until = Phase.LONG_LIVED, was.long_lived_until
+            elif was is not None and kept is not None:
+                # RFC 9494 4.2 and RFC 8538 4.1, against RFC 4724 4.2: consecutive restarts.
+                older = agreed.notification_restart or bool(kept.long_lived_time)
+                if older:
+                    kept.bound = was.bound
+                    kept.until = min(kept.until, kept.bound)
+                elif (peer.slot, family) in self._settling:
+                    continue  # lost again before anything could come in: all there is was stale
+            elif kept is None:
+                continue
             peer.kept[family] = kept
             self._away.add(peer)
-            self._make_stale(peer, family, again=was is not None)
+            self._make_stale(peer, family, keep=older if was is not None else None)
 
     def _kept(self, peer: Peer, agreed: Negotiated, family: Family, now: float) -> Kept | None:
         said, bound = agreed.graceful_restart, peer.neighbor
@@ -133,28 +148,32 @@ class Restarts:
         restart = min(said.time, bound.stale_time) if said.lists(family) else 0
         stale = 0
         if agreed.long_lived:
-            stale = min(said.long_lived_of(family).time, bound.long_lived_stale_time)
-        if not restart and not stale:
-            return None
-        return Kept(Phase.RESTARTING, now + restart, stale)
+            most = in_family(bound.long_lived_stale_time, family)
+            stale = min(said.long_lived_of(family).time, most)
+        if restart:
+            last = now + restart + bound.stale_time + stale
+            return Kept(Phase.RESTARTING, now + restart, stale, bound=last)
+        if stale:
+            # RFC 9494 4.2: a restart time of zero ends at once.
+            return Kept(Phase.LONG_LIVED, now + stale, stale, now + stale)
+        return None
 
-    def _make_stale(self, peer: Peer, family: Family, *, again: bool) -> None:
+    def _make_stale(self, peer: Peer, family: Family, *, keep: bool | None) -> None:
         """Count all paths of a family as stale.
 
-        Those that are stale already go, if they are of a session before the lost one (`again`, for
-        consecutive restarts), and are kept if they are from a refresh that has not ended.
+        `keep` says what becomes of those that are stale already because of a restart before; None
+        if there was none: then they are from a refresh, and kept if that has not ended.
         """
         rib, slot = self._rib, peer.slot
         if (slot, family) in self._settling:
             return  # no path has come in since
-        long_lived = peer.kept[family].long_lived_until is not None
         if not rib.stale(slot, family):
             rib.lost(slot, family)
-            if long_lived:
+            if peer.kept[family].long_lived_until is not None:
                 self._scheduler.add(self._demote(peer, family))
             return
-        ended = rib.refresh_ended(slot, family)
-        keep = long_lived or not (again or ended)
+        if keep is None:
+            keep = not rib.refresh_ended(slot, family)
         self._settling.add((slot, family))
         self._scheduler.add(self._settle_lost(peer, family, keep=keep))
 
@@ -182,19 +201,21 @@ class Restarts:
         said = agreed.graceful_restart
         for family, kept in list(peer.kept.items()):
             usable = said is not None and said.forwarding(family)
-            if kept.long_lived_until is not None:
-                usable = agreed.long_lived and said is not None
-                usable = usable and said.long_lived_of(family).forwarding  # type: ignore[union-attr]
+            if said is not None and kept.long_lived_until is not None:
+                # RFC 9494 4.2; and 5 for a family that has both F bits.
+                usable = agreed.long_lived and said.long_lived_of(family).forwarding
+                usable = usable and said.families.get((family.afi, family.safi), True)
             if not same or family not in agreed.families or not usable:
                 self.give_up(peer, family)
                 continue
             kept.phase = Phase.SYNCHRONIZING
-            kept.until = now + peer.neighbor.stale_time
+            kept.until = min(now + peer.neighbor.stale_time, kept.bound)
             if kept.long_lived_until is not None:
                 kept.until = min(kept.until, kept.long_lived_until)
 
     def end_of_rib(self, peer: Peer, family: Family) -> None:
         """Remove what the new session has not brought; Ingest has taken note in its place."""
+        self._expired.discard((peer.slot, family))
         if peer.kept.pop(family, None) is not None:
             self._remove(peer, family)
 
@@ -211,10 +232,13 @@ class Restarts:
                 if kept.phase is Phase.RESTARTING and kept.long_lived_time:
                     peer.session.log("info", f"{family.label}: stale routes are the last choice")
                     kept.phase = Phase.LONG_LIVED
-                    kept.until = kept.long_lived_until = now + kept.long_lived_time
+                    kept.until = min(now + kept.long_lived_time, kept.bound)
+                    kept.long_lived_until = kept.until
                     self._scheduler.add(self._demote(peer, family))
                 else:
                     peer.session.log("info", f"{family.label}: {kept.phase}: time is over")
+                    if kept.phase is Phase.SYNCHRONIZING and kept.until == kept.long_lived_until:
+                        self._expired.add((peer.slot, family))
                     self.give_up(peer, family)
             if not peer.kept:
                 self._away.discard(peer)
@@ -235,7 +259,8 @@ class Restarts:
 
     def forget(self, peer: Peer) -> None:
         """Keep nothing of a neighbor that is stopped by hand or no longer configured."""
-        for family in list(peer.kept):
+        for family in Family:
+            self._expired.discard((peer.slot, family))
             self.give_up(peer, family)
 
     # --- stale paths go

@@ -346,8 +346,9 @@ class Router:
         said = agreed.graceful_restart
         changed = self.rib.set_long_lived(
             peer.slot,
-            said=peer.neighbor.long_lived_stale_time > 0,
+            said=agreed.long_lived_said,
             heard=said is not None and said.long_lived is not None,
+            partial=peer.neighbor.long_lived_partial,
         )
         if changed:
             self.membership.everything = True

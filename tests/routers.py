@@ -677,9 +677,10 @@ class Lab:
             client_to_client=neighbor.client_to_client,
             path_limit=in_family(neighbor.add_path_receive_limit, V4),
             orr=neighbor.orr if neighbor.internal else None,
-            long_lived_said=neighbor.long_lived_stale_time > 0,
+            long_lived_said=agreed.long_lived_said,
             long_lived_heard=speaker.graceful is not None
             and speaker.graceful.long_lived is not None,
+            long_lived_partial=neighbor.long_lived_partial,
         )
 
     def down(self, speaker: Speaker, reason: str = "closed by the peer") -> None:
@@ -689,12 +690,14 @@ class Lab:
         assert peer is not None
         was_up = speaker.up
         long_gone = any(kept.long_lived_until is not None for kept in peer.kept.values())
+        agreed = peer.agreed
+        lasting = agreed is not None and (agreed.long_lived or agreed.notification_restart)
         self._drop(conn, peer)
         peer.session.closed(conn, self.now, reason)
         self.after(peer)
         if was_up and self.oracle is not None:
             if peer.kept:
-                self.oracle.peer_lost(peer.slot, long_gone=long_gone)
+                self.oracle.peer_lost(peer.slot, long_gone=long_gone, lasting=lasting)
             else:
                 self.oracle.peer_down(peer.slot)
         speaker.tables = {}

@@ -130,3 +130,13 @@ def test_commands_of_the_list_are_there() -> None:
     assert len(listed) > 15
     for words in listed:
         parse(shlex.split(words))
+
+
+@each
+def test_named_tests_are_there(path: Path) -> None:
+    """A table of what is tested names tests; in restart.md those of test_restart.py alone."""
+    named = set(re.findall(r"`(test_\w+)`", path.read_text()))
+    files = (ROOT / "tests").rglob("test_*.py") if named else ()
+    defined = re.compile(r"^def (test_\w+)", re.MULTILINE)
+    there = {name for file in files for name in defined.findall(file.read_text())}
+    assert named <= there

@@ -57,9 +57,26 @@ class Play:
             )
             for s in self.speakers
         ]
+        # Internal ones only listen: with the capability, without it, and in spite of that.
+        listeners = [
+            Speaker(
+                address=f"10.0.0.{30 + i}",
+                asn=router.asn,
+                router_id=f"192.0.2.{30 + i}",
+                families=(V4,),
+                graceful=said(long_lived=True) if i == 0 else None,
+            )
+            for i in range(3)
+        ]
+        neighbors += [
+            make_neighbor(
+                router, s.asn, address=s.address, families=(V4,), long_lived_partial=i == 2
+            )
+            for i, s in enumerate(listeners)
+        ]
         self.lab = Lab(make_config(router, neighbors), seed=seed)
         self.stale = self.demoted = 0
-        for speaker in self.speakers:
+        for speaker in self.speakers + listeners:
             self.lab.up(speaker)
             self.eor(speaker)
 

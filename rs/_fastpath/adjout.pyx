@@ -67,11 +67,13 @@ from rs._fastpath.types cimport (
     AS_HAS_OTC,
     T_GSHUT,
     T_INFORM,
+    T_NO_EXPORT,
     T_PREF_0,
     T_ROAS,
     T_STATE_SHIFT,
     WK_BLACKHOLE,
     WK_GSHUT,
+    WK_LLGR_STALE,
     WK_NO_ADVERTISE,
     WK_NO_EXPORT,
     WK_VARIANTS,
@@ -244,7 +246,8 @@ cdef class AdjOut:
 
     cdef inline int _give(self, const path_t *p, uint32_t set_h, uint32_t path_id) except -1:
         """Add a path to what is due, for the members of a set, whose reference is taken over."""
-        if (self.rib.attrs.at(p.attrs_h).well_known & (WK_BLACKHOLE | WK_GSHUT | WK_VARIANTS)
+        if (self.rib.attrs.at(p.attrs_h).well_known
+                & (WK_BLACKHOLE | WK_GSHUT | WK_VARIANTS | WK_LLGR_STALE)
                 or self.rib.control.always):
             return self._give_parts(p, set_h, path_id)
         return self._fresh(self.rewriter.derive(self.program, p.attrs_h, p.peer, 0), set_h, path_id)
@@ -278,6 +281,12 @@ cdef class AdjOut:
             transform &= T_GSHUT
             if wk & WK_GSHUT and peer.asked & ASKS_GSHUT and self.program.kind >= PROG_IBGP:
                 transform |= T_PREF_0
+            if self.rib.partial_h != SET_NONE and is_last_choice(self.rib.attrs.at(p.attrs_h),
+                                                                 peer):
+                # RFC 9494 4.6, for internal members who do not know what it is.
+                parts[0].set_h = self.rib.partial_h
+                parts[0].transform = T_NO_EXPORT | T_PREF_0
+                n = 1
         if n:
             memcpy(left, self.rib.sets.bits(set_h), words * 8)
         for i in range(n):
@@ -329,7 +338,8 @@ cdef class AdjOut:
 
     cdef uint32_t _those_who_know(self, uint32_t base, const path_t *p) except? 0xFFFFFFFF:
         """Leave of a path's receivers, where it is long-lived stale, those who have said that they
-        know what that is (RFC 9494 4.3); the set is ours, until the next call."""
+        know what that is (RFC 9494 4.3), and who get it all the same (4.6); the set is ours, until
+        the next call."""
         cdef uint64_t bits[1024]
         cdef uint32_t i
         if not is_last_choice(self.rib.attrs.at(p.attrs_h), &self.rib.peers[p.peer]):

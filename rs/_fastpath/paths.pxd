@@ -45,6 +45,7 @@ cdef enum:
 
     LLGR_SAID = 1               # we have said that we know long-lived graceful restart (RFC 9494)
     LLGR_HEARD = 2              # the peer has
+    LLGR_PARTIAL = 4            # it has not, and is sent long-lived stale paths all the same (4.6)
 
     REFRESH_BEGUN = 0           # what becomes of a BoRR: paths are stale from here on
     REFRESH_UNSETTLED = 1       # walks.settle_step first

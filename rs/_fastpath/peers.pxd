@@ -24,11 +24,13 @@ cdef class Peers:
     cdef readonly uint32_t n_slots  # slots allocated; peers[n_slots - 1] is the last
     cdef list filters               # by slot: Filter, or None
     cdef list policies              # by slot: Terms for import, or None
-    cdef uint32_t knowing_h         # peers that know long-lived stale paths; a reference
+    cdef uint32_t knowing_h         # peers that get long-lived stale paths; a reference
+    cdef uint32_t partial_h         # of these, those that do not know them; a reference
 
     cdef int begin_refresh(self, uint32_t slot, uint32_t family) noexcept nogil
     cdef void end_of_rib(self, uint32_t slot, uint32_t family) noexcept nogil
     cdef void turn(self, uint32_t slot, uint32_t family, uint32_t state) noexcept nogil
+    cdef uint32_t _those_with(self, uint32_t flags) except? 0xFFFFFFFF
     cdef Filter prefix_filter(self, uint32_t slot)
     cdef Terms policy_of(self, uint32_t slot)
 

@@ -109,9 +109,10 @@ class Peers:
 
         Or since a refresh began.
         """
-    def set_long_lived(self, slot: int, *, said: bool, heard: bool) -> bool:
+    def set_long_lived(self, slot: int, *, said: bool, heard: bool, partial: bool = False) -> bool:
         """Note who knows long-lived graceful restart in a peer's session: we said so, the peer has.
 
-        Returns whether long-lived stale paths go to others than before; the caller has them
-        evaluated again.
+        `partial`: an internal peer that has not is sent such paths all the same (RFC 9494 4.6).
+        Returns whether long-lived stale paths go to others than before, or otherwise; the caller
+        has them evaluated again.
         """

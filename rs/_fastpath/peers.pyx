@@ -23,6 +23,7 @@ from rs._fastpath.paths cimport (
     LIMIT_RECEIVED,
     LIMIT_TAGGED,
     LLGR_HEARD,
+    LLGR_PARTIAL,
     LLGR_SAID,
     N_REASONS,
     PATH_GENERATION,
@@ -57,7 +58,7 @@ cdef class Peers:
             raise MemoryError
         self.filters = []
         self.policies = []
-        self.knowing_h = SET_NONE
+        self.knowing_h = self.partial_h = SET_NONE
 
     def __dealloc__(self):
         free(self.peers)
@@ -302,20 +303,32 @@ cdef class Peers:
         a refresh began."""
         return (flags & PATH_GENERATION) != self.peers[slot].generation[family]
 
-    def set_long_lived(self, uint32_t slot, *, bint said, bint heard):
+    def set_long_lived(self, uint32_t slot, *, bint said, bint heard, bint partial=False):
         """Note who knows long-lived graceful restart in a peer's session: we have said so, the peer
-        has. Returns whether long-lived stale paths go to others than before; the caller has them
-        evaluated again."""
+        has. `partial`: a peer that has not, and is internal, is sent such paths all the same (RFC
+        9494 4.6). Returns whether long-lived stale paths go to others than before, or otherwise;
+        the caller has them evaluated again."""
+        cdef uint32_t flags = (LLGR_SAID if said else 0) | (LLGR_HEARD if heard else 0)
+        cdef uint32_t knowing_h, partial_h
+        cdef bint changed
+        if partial and not heard:
+            flags |= LLGR_PARTIAL
+        self.peers[slot].long_lived = <uint8_t>flags
+        knowing_h = self._those_with(LLGR_HEARD | LLGR_PARTIAL)
+        partial_h = self._those_with(LLGR_PARTIAL)
+        changed = knowing_h != self.knowing_h or partial_h != self.partial_h
+        self.sets.unref(self.knowing_h)
+        self.sets.unref(self.partial_h)
+        self.knowing_h = knowing_h
+        self.partial_h = partial_h
+        return changed and self.control.some_stale
+
+    cdef uint32_t _those_with(self, uint32_t flags) except? 0xFFFFFFFF:
+        """Return the set of peers with one of these LLGR_* flags: a reference."""
         cdef uint64_t bits[1024]
-        cdef uint32_t i, h
-        self.peers[slot].long_lived = <uint8_t>((LLGR_SAID if said else 0)
-                                                | (LLGR_HEARD if heard else 0))
+        cdef uint32_t i
         memset(bits, 0, sizeof(bits))
         for i in range(1, self.n_slots):
-            if self.peers[i].long_lived & LLGR_HEARD:
+            if self.peers[i].long_lived & flags:
                 bits[i >> 6] |= <uint64_t>1 << (i & 63)
-        h = self.sets.intern(bits)
-        self.sets.unref(self.knowing_h)
-        i = self.knowing_h
-        self.knowing_h = h
-        return h != i and self.control.some_stale
+        return self.sets.intern(bits)

@@ -99,7 +99,7 @@ cdef enum transform_t:
     T_GSHUT = 0x0020
     T_HOP_IPV4 = 0x0040             # NEXT_HOP becomes that of black holes
     T_HOP_IPV6 = 0x0080
-    T_PREF_0 = 0x0100               # LOCAL_PREF 0 to internal peers (RFC 8326)
+    T_PREF_0 = 0x0100               # LOCAL_PREF 0 to internal peers (RFC 8326, RFC 9494 4.6)
     T_INFORM = 0x0200               # add informational communities by the state below
     T_STATE = 0x7C00                # STATE_* of filter.pxd, shifted
     T_STATE_SHIFT = 10

@@ -101,7 +101,7 @@ def long_lived_step(Table table not None, uint32_t slot, uint32_t pos, uint32_t 
     4.2): LLGR_STALE is added to them, and those with NO_LLGR go. Returns where to go on, 0 at
     the end."""
     cdef AttrTable attrs = table.rib.attrs
-    cdef uint32_t p_h, prev, next_h, attrs_h, known
+    cdef uint32_t p_h, prev, next_h, attrs_h, raw_h, known
     cdef path_t *p
     cdef stretch_t s = table.trie.stretch(pos, n)
     while table.trie.step(&s):
@@ -114,15 +114,18 @@ def long_lived_step(Table table not None, uint32_t slot, uint32_t pos, uint32_t 
                 prev = p_h
                 p_h = next_h
                 continue
+            # Both as it came and as policy has left it.
+            raw_h = attrs.raw(p.attrs_h)
+            table.rib.control.compile(raw_h)
             known = attrs.at(p.attrs_h).well_known
-            if known & WK_NO_LLGR:
+            if (known | attrs.at(raw_h).well_known) & WK_NO_LLGR:
                 table.unlink(s.h, prev, p_h)
                 table.mark(s.h)
                 p_h = next_h
                 continue
             if not known & WK_LLGR_STALE:
                 # As if it had been received like this: policy makes the same of it again.
-                attrs_h = attrs.with_community(attrs.raw(p.attrs_h), LLGR_STALE)
+                attrs_h = attrs.with_community(raw_h, LLGR_STALE)
                 attrs.unref(p.attrs_h)
                 p.attrs_h = attrs_h
                 judge(table, s.h, p)

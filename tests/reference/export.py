@@ -111,6 +111,8 @@ class Member:
     """It gets the routes of other clients of its cluster."""
     long_lived: bool = False
     """It has said that it knows long-lived stale routes (RFC 9494)."""
+    partial: bool = False
+    """It is sent them though it has not (RFC 9494 4.6)."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def eligible(path: Path, member: Member, options: ExportOptions) -> bool:
     """Whether `member` may have `path`."""
     if path.peer == member.index:
         return False
-    if path.last_choice and not member.long_lived:
+    if path.last_choice and not (member.long_lived or member.partial):
         return False  # RFC 9494 4.3
     above = {BgpRole.CUSTOMER, BgpRole.PEER, BgpRole.RS_CLIENT}
     if member.role in above and only_to_customer(path) is not None:
@@ -251,6 +253,7 @@ def without(attrs: Attrs, *keys: str) -> Attrs:
     return {k: v for k, v in attrs.items() if k not in keys}
 
 
+NO_EXPORT = int(WellKnownCommunity.NO_EXPORT)
 INTERNAL_ONLY = ("local_pref", "originator_id", "cluster_list", "aigp")
 
 
@@ -325,7 +328,13 @@ def reflected(path: Path, member: Member, options: ExportOptions) -> Attrs:
 
 def output_attrs(path: Path, member: Member, options: ExportOptions) -> Attrs:
     """Attributes as `member` gets them."""
-    return marked(_by_kind(path, member, options), path, member, options.rs_asn)
+    out = marked(_by_kind(path, member, options), path, member, options.rs_asn)
+    if path.last_choice and not member.long_lived:
+        # RFC 9494 4.6
+        known = out.get("communities", ())
+        added = () if NO_EXPORT in known else (NO_EXPORT,)
+        out = {**out, "local_pref": 0, "communities": (*known, *added)}
+    return out
 
 
 def _by_kind(path: Path, member: Member, options: ExportOptions) -> Attrs:

@@ -77,6 +77,8 @@ class Peer:
     """We have said that we know long-lived graceful restart (RFC 9494)."""
     long_lived_heard: bool = False
     """The peer has."""
+    long_lived_partial: bool = False
+    """It is sent long-lived stale paths even if it has not."""
 
     @property
     def ibgp(self) -> bool:
@@ -217,17 +219,18 @@ class ReferenceRouter:
         self.up.discard(index)
         self.adj_rib_in.pop(index, None)
 
-    def peer_lost(self, index: int, *, long_gone: bool = False) -> None:
+    def peer_lost(self, index: int, *, long_gone: bool = False, lasting: bool = False) -> None:
         """Lose a session and keep its routes; what was stale already goes (RFC 4724 4.2).
 
-        `long_gone`: its long-lived timer runs, so nothing goes (RFC 9494 4.2).
+        `lasting`: nothing goes where both have long-lived restarts or those with NOTIFICATIONs
+        (RFC 9494 4.2, RFC 8538 4.1). `long_gone`: the long-lived timer runs already.
         """
         self.up.discard(index)
         table = self.adj_rib_in.get(index, {})
         self.adj_rib_in[index] = {
             key: replace(held, stale=True)
             for key, held in table.items()
-            if long_gone or not held.stale
+            if long_gone or lasting or not held.stale
         }
         if long_gone:
             self.long_gone(index)
@@ -374,6 +377,7 @@ class ReferenceRouter:
                 p.cluster_id,
                 p.client_to_client,
                 p.long_lived_heard,
+                p.long_lived_partial,
             )
             for p in self.peers.values()
             if p.index in self.up and family in p.families
