@@ -12,13 +12,12 @@ cdef struct churn_t:
     uint64_t receipts
     uint64_t longest        # ns
 
-# 64 prefixes of one member: those it has and those it is due, looked at together and so kept together.
-# Hundreds of members' bitmaps do not fit the cache, and what is not there costs more than the rest.
+# 64 prefixes of one member: those it has and those it is due, looked at together, so kept together.
 cdef struct word_t:
     uint64_t have
     uint64_t due
 
-# A prefix of a sampled member: the last 4 octets of the next hop that is due (0 = any) and of the one it has.
+# A prefix of a sampled member: the next hop (last 4 octets) that is due, 0 = any, and what it has.
 cdef struct hop_t:
     uint32_t due
     uint32_t got

@@ -326,7 +326,7 @@ cdef class Universe:
         self.recount(h)
 
     cdef void warm(self, const holding_t *h, size_t octets) noexcept nogil:
-        """Have a holding's bitmaps brought into the cache, if `octets` of UPDATEs are many for them.
+        """Have a holding's bitmaps brought into the cache, if `octets` of UPDATEs are worth it.
 
         There are hundreds of holdings: between two reads of one, others have taken its place, and
         prefixes come in no order, so that each look would wait by itself.
