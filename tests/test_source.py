@@ -130,7 +130,7 @@ arena:
 asnset:
 aspa: roa types wire
 aspath: asnset wire
-attrdict: text types
+attrdict: text types wire
 attrs: arena attrdict hashing text types wire
 audit: attrs decode filter paths terms text types wire
 buckets:

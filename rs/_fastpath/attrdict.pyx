@@ -1,14 +1,15 @@
-"""Attribute dicts to canonical attribute blocks.
+"""Attribute dicts to canonical attribute blocks, and back.
 
-In: an attribute dict, from a test or for a locally originated route. Out: the canonical bytes
-(see attrset_t in types.pxd) and the next hop, for AttrTable.intern. Python speed is enough here:
-nothing received from a peer comes this way. The way back is AttrTable.describe.
+In: an attribute dict, from a test or for a locally originated route; or an attribute of a canonical
+block (see attrset_t in types.pxd), to be shown. Out: the canonical bytes and the next hop, for
+AttrTable.intern; or its entry in an attribute dict, for AttrTable.describe. Python speed is enough
+here: nothing received from a peer, and nothing sent to one, comes this way.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
 
 from rs._fastpath.stamp cimport check_abi
-from rs._fastpath.text cimport parse_addr
+from rs._fastpath.text cimport addr_text, parse_addr
 from rs._fastpath.types cimport (
     AFLAG_EXT_LEN,
     AFLAG_OPTIONAL,
@@ -39,6 +40,7 @@ from rs._fastpath.types cimport (
     SEG_SEQUENCE,
     SEG_SET,
 )
+from rs._fastpath.wire cimport load32
 
 check_abi(__name__)
 
@@ -215,3 +217,54 @@ cdef tuple encode_attrs(dict attrs, uint32_t family):
         raise ValueError(f"all attributes together are longer than {MAX_BLOCK} octets")
     return b"".join([with_head(flags, type_, raw)
                      for type_, (flags, raw) in sorted(found.items())]), nh
+
+
+# --- and back -------------------------------------------------------------------------------------
+
+cdef tuple read_u32s(const uint8_t *p, uint32_t n):
+    cdef uint32_t i
+    return tuple([load32(p + 4 * i) for i in range(n)])
+
+
+cdef bint describe_attr(dict out, uint32_t type, const uint8_t *p, uint32_t n) except -1:
+    """Put one attribute into an attribute dict; False for a type this build does not know."""
+    cdef const uint8_t *end = p + n
+    cdef uint32_t i
+    cdef list items = []
+    if type == ATTR_ORIGIN:
+        out["origin"] = p[0]
+    elif type == ATTR_AS_PATH:
+        while p < end:
+            items.append((p[0], read_u32s(p + 2, p[1])))
+            p += 2 + 4 * <uint32_t>p[1]
+        out["as_path"] = tuple(items)
+    elif type == ATTR_NEXT_HOP:
+        pass  # the caller reads the interned next hop
+    elif type == ATTR_MED:
+        out["med"] = load32(p)
+    elif type == ATTR_LOCAL_PREF:
+        out["local_pref"] = load32(p)
+    elif type == ATTR_ATOMIC_AGGREGATE:
+        out["atomic_aggregate"] = True
+    elif type == ATTR_AGGREGATOR:
+        out["aggregator"] = (load32(p), addr_text(p + 4, 4))
+    elif type == ATTR_COMMUNITIES:
+        out["communities"] = read_u32s(p, n >> 2)
+    elif type == ATTR_ORIGINATOR_ID:
+        out["originator_id"] = addr_text(p, 4)
+    elif type == ATTR_CLUSTER_LIST:
+        out["cluster_list"] = tuple([addr_text(p + 4 * i, 4) for i in range(n >> 2)])
+    elif type == ATTR_EXT_COMMUNITIES:
+        out["ext_communities"] = tuple([p[8 * i:8 * i + 8] for i in range(n >> 3)])
+    elif type == ATTR_AIGP:
+        out["aigp"] = p[:n]
+    elif type == ATTR_LARGE_COMMUNITY:
+        while p < end:
+            items.append(read_u32s(p, 3))
+            p += 12
+        out["large_communities"] = tuple(items)
+    elif type == ATTR_OTC:
+        out["otc"] = load32(p)
+    else:
+        return False
+    return True

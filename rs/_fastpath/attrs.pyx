@@ -33,7 +33,7 @@ from rs._fastpath.arena cimport (
     slab_init,
     slab_release,
 )
-from rs._fastpath.attrdict cimport encode_attrs
+from rs._fastpath.attrdict cimport describe_attr, encode_attrs
 from rs._fastpath.hashing cimport hash_bytes
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.text cimport addr_text
@@ -566,7 +566,7 @@ cdef class AttrTable:
         cdef list unknown = []
         while p < end:
             p += attr_next(p, &a)
-            if not describe_attr(out, &a):
+            if not describe_attr(out, a.type, a.value, a.len):
                 unknown.append((a.flags & ~AFLAG_EXT_LEN, a.type, a.value[:a.len]))
         out["next_hop"] = addr_text(hop.addr, 4 if hop.len == 4 else 16)
         if hop.len == 32:
@@ -683,53 +683,3 @@ cdef class AttrTable:
                     changed += 1
         self.metric_of = metric_of
         return changed
-
-
-cdef tuple read_u32s(const uint8_t *p, uint32_t n):
-    cdef uint32_t i
-    return tuple([load32(p + 4 * i) for i in range(n)])
-
-
-cdef bint describe_attr(dict out, attr_t *a) except -1:
-    """Put one attribute into an attribute dict; False for a type this build does not know."""
-    cdef const uint8_t *p = a.value
-    cdef const uint8_t *end = p + a.len
-    cdef uint32_t i
-    cdef list items = []
-    if a.type == ATTR_ORIGIN:
-        out["origin"] = p[0]
-    elif a.type == ATTR_AS_PATH:
-        while p < end:
-            items.append((p[0], read_u32s(p + 2, p[1])))
-            p += 2 + 4 * <uint32_t>p[1]
-        out["as_path"] = tuple(items)
-    elif a.type == ATTR_NEXT_HOP:
-        pass  # the caller reads the interned next hop
-    elif a.type == ATTR_MED:
-        out["med"] = load32(p)
-    elif a.type == ATTR_LOCAL_PREF:
-        out["local_pref"] = load32(p)
-    elif a.type == ATTR_ATOMIC_AGGREGATE:
-        out["atomic_aggregate"] = True
-    elif a.type == ATTR_AGGREGATOR:
-        out["aggregator"] = (load32(p), addr_text(p + 4, 4))
-    elif a.type == ATTR_COMMUNITIES:
-        out["communities"] = read_u32s(p, a.len >> 2)
-    elif a.type == ATTR_ORIGINATOR_ID:
-        out["originator_id"] = addr_text(p, 4)
-    elif a.type == ATTR_CLUSTER_LIST:
-        out["cluster_list"] = tuple([addr_text(p + 4 * i, 4) for i in range(a.len >> 2)])
-    elif a.type == ATTR_EXT_COMMUNITIES:
-        out["ext_communities"] = tuple([p[8 * i:8 * i + 8] for i in range(a.len >> 3)])
-    elif a.type == ATTR_AIGP:
-        out["aigp"] = p[:a.len]
-    elif a.type == ATTR_LARGE_COMMUNITY:
-        while p < end:
-            items.append(read_u32s(p, 3))
-            p += 12
-        out["large_communities"] = tuple(items)
-    elif a.type == ATTR_OTC:
-        out["otc"] = load32(p)
-    else:
-        return False
-    return True
