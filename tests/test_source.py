@@ -135,9 +135,10 @@ attrs: arena attrdict hashing text types wire
 audit: attrs decode filter paths terms text types wire
 buckets:
 commrules: types wire
-control: arena attrs commrules sets types wire
+control: arena attrs commrules directory sets types wire
 decide: paths types
 decode: attrs text types validate wire
+directory: sets wire
 edits: attrs memo pattern types wire
 encode: attrs log trie types wire
 export: adjout buckets group paths rewrite rib sets

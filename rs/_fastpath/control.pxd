@@ -6,12 +6,8 @@ from libc.string cimport memset
 from rs._fastpath.arena cimport blob_at, blob_t
 from rs._fastpath.attrs cimport AttrTable
 from rs._fastpath.commrules cimport CommunityRules, rule_t
+from rs._fastpath.directory cimport Directory
 from rs._fastpath.sets cimport MemberSets
-
-cdef struct asn_entry_t:
-    uint32_t asn        # 0 = empty
-    uint32_t n_slots    # peers with this AS number
-    uint32_t row        # their slots as a bitmap: row * row_words in Control.rows
 
 cdef enum:
     MAX_PARTS = 15      # 4 counts of prepending x NO_EXPORT x NO_ADVERTISE, less nothing at all
@@ -46,7 +42,7 @@ cdef struct rtt_tag_t:
     uint32_t threshold      # ms
     uint32_t amount
     uint32_t higher
-    uint32_t row            # of rtt_rows
+    uint32_t row            # of Directory.rtt_rows
 
 cdef class Control:
     """Compiles attribute sets: members they may reach, loops, next hops that cannot be used."""
@@ -54,17 +50,7 @@ cdef class Control:
     cdef AttrTable attrs
     cdef MemberSets sets
     cdef readonly CommunityRules rules  # None: communities are somebody else's business
-    cdef asn_entry_t *asns          # open addressing by AS number
-    cdef uint32_t asns_cap
-    cdef asn_entry_t *mapped        # the same by the 16-bit number that stands for an AS number
-    cdef uint32_t mapped_cap        # 0: nobody has one
-    cdef uint64_t *rows             # bitmaps, one a distinct AS number
-    cdef uint32_t row_words         # words each: sets may have grown since set_peers()
-    cdef uint32_t rows_top
-    cdef uint32_t *thresholds       # round-trip times in ms that communities may name, rising
-    cdef uint32_t n_thresholds
-    cdef uint64_t *rtt_rows         # two bitmaps a threshold: members below, members above
-    cdef uint64_t *no_holes         # members who do not accept black holes, row_words
+    cdef Directory there            # slots by AS number and round-trip time
     cdef uint64_t *maps             # scratch, MAP_WORDS each
     cdef uint32_t used              # of these, a bit each: those that hold something
     cdef rtt_tag_t rtt_tags[MAX_RTT_TAGS]
@@ -90,8 +76,6 @@ cdef class Control:
     cdef int compile(self, uint32_t attrs_h) except -1 nogil
     cdef void forget(self, uint32_t attrs_h) noexcept nogil
     cdef bint renew(self, uint32_t attrs_h) except -1
-    cdef uint64_t *row_of(self, uint32_t asn) noexcept nogil
-    cdef uint64_t *_row_of_value(self, const rule_t *r, const uint8_t *v) noexcept nogil
     cdef void _act(self, const rule_t *r, const uint8_t *v, uint32_t *well_known) noexcept nogil
     cdef void _act_by_time(self, const rule_t *r, const uint8_t *v) noexcept nogil
     cdef uint32_t _allowed(self) except? 0xFFFFFFFF nogil

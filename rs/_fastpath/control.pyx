@@ -1,6 +1,6 @@
 """What an attribute set says about members: compiled once per set, used for every path with it.
 
-In: an attribute set, the AS numbers of the peers, the rules for communities. Out, kept in the set:
+In: an attribute set, the directory of the peers, the rules for communities. Out, kept in the set:
 the member set that its communities and AS_PATH leave (set_h), how often our own AS is in its path,
 and whether its ORIGINATOR_ID, a cluster of its CLUSTER_LIST or its next hop are our own. Where
 members are to get other attributes than the rest, also *parts*, kept beside the set: disjoint
@@ -28,7 +28,7 @@ fifths of the targets seen at exchanges are not there.
 
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from rs._fastpath.arena cimport blob_alloc, blob_free_all, blob_init, blob_release
@@ -57,6 +57,7 @@ from rs._fastpath.commrules cimport (
     CommunityRules,
     rule_t,
 )
+from rs._fastpath.directory cimport ABSENT, Directory
 from rs._fastpath.sets cimport SET_ALL, SET_NONE, MemberSets
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
@@ -101,43 +102,6 @@ cdef enum:
     NO_LLGR = 0xFFFF0007
     BLACKHOLE = 0xFFFF029A
     GRACEFUL_SHUTDOWN = 0xFFFF0000
-    HASH = 2654435761
-    ABSENT = 0xFFFFFFFF
-
-
-cdef inline void put_slot(uint64_t *bits, uint32_t slot) noexcept nogil:
-    bits[slot >> 6] |= <uint64_t>1 << (slot & 63)
-
-
-cdef asn_entry_t *make_index(dict rows, uint32_t *cap) except NULL:
-    """Return a directory of numbers -> (slots, row), of twice their size at least."""
-    cdef uint32_t i, number
-    cdef asn_entry_t *index
-    cap[0] = 256
-    while cap[0] < 2 * len(rows):
-        cap[0] *= 2
-    index = <asn_entry_t *>calloc(cap[0], sizeof(asn_entry_t))
-    if index == NULL:
-        raise MemoryError
-    for number_, (n_slots, row) in rows.items():
-        number = number_
-        i = (number * <uint32_t>HASH) & (cap[0] - 1)
-        while index[i].asn:
-            i = (i + 1) & (cap[0] - 1)
-        index[i].asn = number
-        index[i].n_slots = n_slots
-        index[i].row = row
-    return index
-
-
-cdef inline uint32_t row_in(const asn_entry_t *index, uint32_t cap, uint32_t asn) noexcept nogil:
-    """The row of a number, ABSENT when it is not in the directory."""
-    cdef uint32_t i = (asn * <uint32_t>HASH) & (cap - 1)
-    while index[i].asn:
-        if index[i].asn == asn:
-            return index[i].row
-        i = (i + 1) & (cap - 1)
-    return ABSENT
 
 
 @cython.final
@@ -152,23 +116,14 @@ cdef class Control:
         self.set_clusters([cluster_id])
         self.use_rules(rules)
         self.as_loop = as_loop
-        self.asns_cap = 256
-        self.asns = <asn_entry_t *>calloc(self.asns_cap, sizeof(asn_entry_t))
-        self.row_words = sets.words
-        self.rows = <uint64_t *>malloc(8)
+        self.there = Directory(sets)
         # Pages that no set has a use for are never touched.
         self.maps = <uint64_t *>malloc(N_MAPS * MAP_WORDS * 8)
         blob_init(&self.parts_store, 64)
-        if self.asns == NULL or self.rows == NULL or self.maps == NULL:
+        if self.maps == NULL:
             raise MemoryError
 
     def __dealloc__(self):
-        free(self.asns)
-        free(self.mapped)
-        free(self.rows)
-        free(self.thresholds)
-        free(self.rtt_rows)
-        free(self.no_holes)
         free(self.maps)
         free(self.parts_of)
         blob_free_all(&self.parts_store)
@@ -221,8 +176,6 @@ cdef class Control:
             memcpy(self.hole_hop[family], <const char *>packed, len(packed))
             self.holes[family] |= T_HOP_IPV6 if len(packed) == 16 else T_HOP_IPV4
 
-    # --- who is there ----------------------------------------------------------------------------
-
     def set_peers(self, dict slots_by_asn, own_addresses=(), *, dict mapped=None, dict rtt=None,
                   thresholds=(), no_black_holes=()):
         """Replace the directory of peers: AS number -> list of slots. Sets must be recompiled.
@@ -232,45 +185,7 @@ cdef class Control:
         communities may name `thresholds`; `no_black_holes` the slots that accept none.
         ValueError for a slot that the member sets have no room for.
         """
-        cdef uint32_t words = self.sets.words
-        cdef uint32_t cap
-        cdef uint64_t *rows
-        cdef asn_entry_t *index
-        cdef dict found = {}
-        for slots in (*slots_by_asn.values(), rtt or (), no_black_holes):
-            for s in slots:
-                if s >= 64 * words:
-                    raise ValueError(f"slot {s} is not in the member sets")
-        rows = <uint64_t *>calloc((len(slots_by_asn) + 1) * words, 8)
-        if rows == NULL:
-            raise MemoryError
-        free(self.rows)
-        self.rows = rows
-        self.rows_top = 0
-        self.row_words = words
-        for asn, slots in slots_by_asn.items():
-            for s in slots:
-                put_slot(self.rows + <uint64_t>self.rows_top * words, s)
-            found[asn] = (len(slots), self.rows_top)
-            self.rows_top += 1
-        index = make_index(found, &cap)
-        free(self.asns)
-        self.asns = index
-        self.asns_cap = cap
-        free(self.mapped)
-        self.mapped = NULL
-        self.mapped_cap = 0
-        named = {number: found[asn] for number, asn in (mapped or {}).items() if asn in found}
-        if named:
-            self.mapped = make_index(named, &cap)
-            self.mapped_cap = cap
-        self._set_times(rtt or {}, sorted(thresholds))
-        free(self.no_holes)
-        self.no_holes = <uint64_t *>calloc(words, 8)
-        if self.no_holes == NULL:
-            raise MemoryError
-        for s in no_black_holes:
-            put_slot(self.no_holes, s)
+        self.there.fill(slots_by_asn, mapped or {}, rtt or {}, sorted(thresholds), no_black_holes)
         packed = b"".join(
             ipaddress.ip_address(a).packed.ljust(16, b"\0") for a in own_addresses
         )
@@ -281,44 +196,6 @@ cdef class Control:
             raise MemoryError
         memcpy(self.own, <const char *>packed, len(packed))
         self.n_own = len(packed) // 16
-
-    def _set_times(self, dict rtt, list thresholds):
-        """Note who is below and above each threshold; who has no time is neither."""
-        cdef uint32_t i, words = self.row_words
-        cdef uint64_t *rows = <uint64_t *>calloc(2 * len(thresholds) * words + 1, 8)
-        cdef uint32_t *times = <uint32_t *>malloc(4 * len(thresholds) + 4)
-        if rows == NULL or times == NULL:
-            free(rows)
-            free(times)
-            raise MemoryError
-        free(self.rtt_rows)
-        free(self.thresholds)
-        self.rtt_rows = rows
-        self.thresholds = times
-        self.n_thresholds = len(thresholds)
-        for i, threshold in enumerate(thresholds):
-            times[i] = threshold
-            for slot, ms in rtt.items():
-                if ms < threshold:
-                    put_slot(rows + <uint64_t>(2 * i) * words, slot)
-                elif ms > threshold:
-                    put_slot(rows + <uint64_t>(2 * i + 1) * words, slot)
-
-    cdef uint64_t *row_of(self, uint32_t asn) noexcept nogil:
-        """The slots of the peers with this AS number, or NULL when there are none."""
-        cdef uint32_t row = row_in(self.asns, self.asns_cap, asn)
-        return NULL if row == ABSENT else self.rows + <uint64_t>row * self.row_words
-
-    cdef uint64_t *_row_of_value(self, const rule_t *r, const uint8_t *v) noexcept nogil:
-        """The slots of the peers that a community value names, or NULL when there are none."""
-        cdef uint32_t row
-        if r.var_len == 4:
-            return self.row_of(load32(v + r.var_at))
-        if self.mapped_cap:
-            row = row_in(self.mapped, self.mapped_cap, load16(v + r.var_at))
-            if row != ABSENT:
-                return self.rows + <uint64_t>row * self.row_words
-        return self.row_of(load16(v + r.var_at))
 
     cdef bint _is_own(self, const uint8_t *addr, uint32_t n) noexcept nogil:
         cdef uint32_t i
@@ -365,28 +242,22 @@ cdef class Control:
                 to = MAP_NO_ADVERTISE
             else:
                 return
-            row = self._row_of_value(r, v)
+            row = self.there.row_named(v + r.var_at, r.var_len)
             if row != NULL:
-                or_bits(self.map(to), row, self.row_words)
+                or_bits(self.map(to), row, self.there.row_words)
 
     cdef void _act_by_time(self, const rule_t *r, const uint8_t *v) noexcept nogil:
         """Note what a value asks for members by their round-trip time, if that is a threshold."""
         cdef uint32_t ms = load16(v + r.var_at) if r.var_len == 2 else load32(v + r.var_at)
         cdef bint higher = (r.action == ACT_DENY_HIGHER or r.action == ACT_ALLOW_HIGHER
                             or r.action == ACT_PREPEND_HIGHER)
-        cdef uint32_t i, row
-        for i in range(self.n_thresholds):
-            if self.thresholds[i] == ms:
-                break
-        else:
+        cdef uint32_t row = self.there.row_by_time(ms, higher)
+        if row == ABSENT:
             return
-        row = 2 * i + higher
         if r.action == ACT_DENY_LOWER or r.action == ACT_DENY_HIGHER:
-            or_bits(self.map(MAP_RTT_DENY), self.rtt_rows + <uint64_t>row * self.row_words,
-                    self.row_words)
+            or_bits(self.map(MAP_RTT_DENY), self.there.rtt_row(row), self.there.row_words)
         elif r.action == ACT_ALLOW_LOWER or r.action == ACT_ALLOW_HIGHER:
-            or_bits(self.map(MAP_RTT_ALLOW), self.rtt_rows + <uint64_t>row * self.row_words,
-                    self.row_words)
+            or_bits(self.map(MAP_RTT_ALLOW), self.there.rtt_row(row), self.there.row_words)
         elif self.n_rtt_tags < MAX_RTT_TAGS:
             self.rtt_tags[self.n_rtt_tags].threshold = ms
             self.rtt_tags[self.n_rtt_tags].amount = r.amount
@@ -428,9 +299,9 @@ cdef class Control:
                             if own_as < 255:
                                 own_as += 1
                         elif self.as_loop:
-                            row = self.row_of(target)
+                            row = self.there.row_of(target)
                             if row != NULL:
-                                or_bits(self.map(MAP_DENY), row, self.row_words)
+                                or_bits(self.map(MAP_DENY), row, self.there.row_words)
                 continue
             if a.type == ATTR_COMMUNITIES:
                 kind = KIND_STANDARD
@@ -538,7 +409,7 @@ cdef class Control:
             self.rtt_tags[best] = self.rtt_tags[i]
             self.rtt_tags[i] = tag
             take(self.map(MAP_CHOSEN + tag.amount - 1),
-                 self.rtt_rows + <uint64_t>tag.row * self.row_words, left, self.row_words)
+                 self.there.rtt_row(tag.row), left, self.there.row_words)
         if self.any_prepend:
             or_bits(self.map(MAP_CHOSEN + self.any_prepend - 1), left, words)
 
@@ -606,11 +477,11 @@ cdef class Control:
         kept.n = n
         kept.hole_h = set_h
         memcpy(kept + 1, parts, n * sizeof(part_t))
-        if hole and self.no_holes != NULL:
+        if hole and self.there.no_holes != NULL:
             bits = self.map(MAP_LEFT)
             memcpy(bits, self.sets.bits(set_h), words * 8)
-            for i in range(self.row_words):
-                bits[i] &= ~self.no_holes[i]
+            for i in range(self.there.row_words):
+                bits[i] &= ~self.there.no_holes[i]
             kept.hole_h = self.sets.intern(bits)
         elif set_h > SET_NONE:
             self.sets.ref(set_h)
