@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from rs._fastpath.roa import STAGE_OK, VrpList
+from rs._fastpath.roa import STAGE_OK
+from rs._fastpath.vrplist import VrpList
 from rs.errors import VrpError
 
 if TYPE_CHECKING:

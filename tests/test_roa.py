@@ -19,8 +19,8 @@ from rs._fastpath.roa import (
     STAGE_OK,
     STAGE_UNKNOWN,
     RoaTable,
-    VrpList,
 )
+from rs._fastpath.vrplist import VrpList
 
 from .reference import rpki
 

@@ -166,7 +166,7 @@ play: mrttable recode types wire
 recode: attrs decode types wire
 rewrite: arena attrs commrules edits paths rib types wire
 rib: arena attrs control decide filter memo paths peers sets terms trie types wire
-roa: arena text trie types wire
+roa: arena text trie types vrplist wire
 sets:
 splice: hello net types wire
 stamp:
@@ -175,6 +175,7 @@ text: types wire
 trie: arena wire
 types:
 validate: attrs hashing types wire
+vrplist: text types wire
 walks: asnset attrs filter paths peers rib trie types wire
 wire:
 """

@@ -51,23 +51,6 @@ cdef struct source_t:
     uint8_t open            # a transaction is open
     uint8_t reset           # it replaces everything
 
-# One VRP of a batch; 24 B.
-cdef struct vrp_rec_t:
-    uint8_t addr[16]
-    uint32_t asn
-    uint8_t family
-    uint8_t plen
-    uint8_t max_len
-
-cdef class VrpList:
-    """A batch of VRPs, 24 B each; owns its memory."""
-
-    cdef vrp_rec_t *recs
-    cdef readonly uint32_t count
-    cdef uint32_t cap
-
-    cdef int push(self, const vrp_rec_t *rec) except -1
-
 cdef class RoaFamily:
     """The VRPs of one family; owns their memory."""
 

@@ -1,7 +1,9 @@
-"""Types of `roa.pyx`."""
+"""RPKI data as the import filter asks for it. See roa.pyx for how it works."""
 
-from collections.abc import Iterable, Iterator
-from typing import Self, TypeAlias, final
+from collections.abc import Iterable
+from typing import Self, final
+
+from rs._fastpath.vrplist import VrpList, _Vrp
 
 STAGE_OK: int
 STAGE_DUPLICATE: int
@@ -15,25 +17,6 @@ STAGE_LIMIT: int
 
 STATES: tuple[str, str, str]
 """Words for ROA_*: "not-found", "valid", "invalid"."""
-
-_Vrp: TypeAlias = tuple[str, int, int]
-"""Prefix, max length, AS number."""
-
-@final
-class VrpList:
-    """A batch of VRPs, 24 octets each."""
-
-    count: int
-
-    def add(self, prefix: str, max_length: int | None, asn: int) -> None:
-        """Append a VRP; max_length None is the prefix's own length.
-
-        ValueError says what is wrong: no prefix, bits past its length, numbers out of range.
-        """
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, i: int, /) -> _Vrp: ...
-    def __iter__(self) -> Iterator[_Vrp]: ...
 
 @final
 class RoaFamily:

@@ -1,8 +1,8 @@
 """RPKI data as the import filter asks for it: VRPs for the origin of a route.
 
-In: VRPs, each from a numbered source (a cache, a file), as RTR PDUs or batches. Out: the state of a
-route (RFC 6811), and which prefixes changed, so that only paths at or below those are looked at
-again (RFC 9324). The table owns its memory. ASPAs are next door (aspa.pyx).
+In: VRPs, each from a numbered source (a cache, a file), as RTR PDUs or batches (vrplist.pyx). Out:
+the state of a route (RFC 6811), and which prefixes changed, so that only paths at or below those
+are looked at again (RFC 9324). The table owns its memory. ASPAs are next door (aspa.pyx).
 
 A VRP is in use as long as any source says it (RFC 8210 10; draft-ietf-sidrops-8210bis-27 4): it
 stands in the table once, with a bit per source. So a second cache costs no memory, a source that
@@ -23,19 +23,12 @@ from libc.string cimport memcmp, memcpy, memset
 from rs._fastpath.arena cimport slab_alloc, slab_at, slab_free_all, slab_init, slab_release
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.text cimport prefix_text
-from rs._fastpath.trie cimport Trie
+from rs._fastpath.trie cimport Trie, stretch_t
 from rs._fastpath.types cimport FAM_IPV4, FAM_IPV6
+from rs._fastpath.vrplist cimport VrpList, as_list, read_prefix, vrp_rec_t, width_of
 from rs._fastpath.wire cimport load32, prefix_load
 
 check_abi(__name__)
-
-cdef extern from "<arpa/inet.h>" nogil:
-    int AF_INET
-    int AF_INET6
-    int inet_pton(int af, const char *src, void *dst)
-
-cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
 
 cdef enum:
     PDU_IPV4_PREFIX = 4
@@ -57,125 +50,8 @@ STAGE_LIMIT = S_LIMIT
 STATES = ("not-found", "valid", "invalid")
 
 
-cdef inline uint32_t width_of(uint32_t family) noexcept nogil:
-    return 4 if family == FAM_IPV4 else 16
-
-
 cdef inline uint32_t max_len_of(const vrp_t *v) noexcept nogil:
     return v.link & 0xFF
-
-
-# --- prefixes as text ----------------------------------------------------------------------------
-
-cdef int read_prefix(str text, uint8_t *addr, uint8_t *family, uint8_t *plen) except -1:
-    """Read "10.0.0.0/8" into 16 octets; ValueError says what is wrong with it."""
-    cdef Py_ssize_t n, at, i
-    cdef uint32_t bits = 0
-    cdef uint32_t width
-    cdef uint8_t masked[16]
-    cdef char buf[64]
-    cdef const char *p = PyUnicode_AsUTF8AndSize(text, &n)
-    at = 0
-    while at < n and p[at] != 47:
-        at += 1
-    if at == n or at > 60 or n - at > 4 or n - at < 2:
-        raise ValueError(f"{text!r} is not a prefix")
-    for i in range(at + 1, n):
-        if p[i] < 48 or p[i] > 57:
-            raise ValueError(f"{text!r} is not a prefix")
-        bits = bits * 10 + (p[i] - 48)
-    memcpy(buf, p, at)
-    buf[at] = 0
-    memset(addr, 0, 16)
-    if inet_pton(AF_INET, buf, addr) == 1:
-        family[0] = FAM_IPV4
-        width = 4
-    elif inet_pton(AF_INET6, buf, addr) == 1:
-        family[0] = FAM_IPV6
-        width = 16
-    else:
-        raise ValueError(f"{text!r} is not a prefix")
-    if bits > width * 8:
-        raise ValueError(f"{text!r} is longer than an address of its family")
-    prefix_load(addr, bits, masked, width)
-    if memcmp(masked, addr, width) != 0:
-        raise ValueError(f"{text!r} has bits set past its length")
-    plen[0] = <uint8_t>bits
-    return 0
-
-
-@cython.final
-cdef class VrpList:
-    def __cinit__(self):
-        self.cap = 0
-        self.recs = NULL
-
-    def __dealloc__(self):
-        free(self.recs)
-
-    cdef int push(self, const vrp_rec_t *rec) except -1:
-        cdef uint64_t cap
-        cdef void *p
-        if self.count == self.cap:
-            cap = <uint64_t>self.cap + (self.cap >> 1) + 16
-            p = realloc(self.recs, cap * sizeof(vrp_rec_t))
-            if p == NULL or cap > 0x7FFFFFFF:
-                raise MemoryError
-            self.recs = <vrp_rec_t *>p
-            self.cap = <uint32_t>cap
-        self.recs[self.count] = rec[0]
-        self.count += 1
-        return 0
-
-    def add(self, str prefix, max_length, asn):
-        """Append a VRP; max_length None is the prefix's own length."""
-        cdef vrp_rec_t rec
-        cdef long long v
-        memset(&rec, 0, sizeof(rec))
-        read_prefix(prefix, rec.addr, &rec.family, &rec.plen)
-        if max_length is None:
-            rec.max_len = rec.plen
-        else:
-            if not isinstance(max_length, int):
-                raise TypeError(f"max length {max_length!r} of {prefix} is no integer")
-            v = max_length
-            if v < rec.plen or v > 8 * width_of(rec.family):
-                raise ValueError(f"max length {max_length} of {prefix} is not between "
-                                 f"{rec.plen} and {8 * width_of(rec.family)}")
-            rec.max_len = <uint8_t>v
-        if not isinstance(asn, int):
-            raise TypeError(f"AS number {asn!r} of {prefix} is no integer")
-        v = asn
-        if v < 0 or v > 0xFFFFFFFF:
-            raise ValueError(f"AS number {asn} of {prefix} is out of range")
-        rec.asn = <uint32_t>v
-        self.push(&rec)
-
-    def __len__(self):
-        return self.count
-
-    def __getitem__(self, Py_ssize_t i):
-        if i < 0:
-            i += self.count
-        if i < 0 or i >= self.count:
-            raise IndexError(i)
-        cdef vrp_rec_t *rec = &self.recs[i]
-        return (prefix_text(rec.addr, rec.plen, rec.family), <int>rec.max_len, rec.asn)
-
-    def __iter__(self):
-        cdef uint32_t i
-        for i in range(self.count):
-            yield self[i]
-
-
-cdef VrpList as_list(vrps):
-    cdef VrpList batch
-    if isinstance(vrps, VrpList):
-        return <VrpList>vrps
-    batch = VrpList()
-    for prefix, max_length, asn in vrps:
-        batch.add(prefix, max_length, asn)
-    return batch
 
 
 cdef int by_key(const void *a, const void *b) noexcept nogil:
@@ -339,17 +215,16 @@ cdef class RoaFamily:
 
     def _rows(self):
         """Return (address octets, length, max length, AS number, sources) of all VRPs in use."""
-        cdef uint32_t h
         cdef vrp_t *v
+        cdef stretch_t s = self.trie.stretch(1, self.trie.top)
         rows = []
-        for h in range(1, self.trie.top):
-            if self.trie.plens[h] == 255:
-                continue
-            v = &self.first[h]
+        while self.trie.step(&s):
+            v = &self.first[s.h]
             while True:
                 if v.sources:
-                    rows.append((<bytes>(<char *>self.trie.addr(h))[:self.trie.width],
-                                 <int>self.trie.plen(h), <int>max_len_of(v), v.asn, <int>v.sources))
+                    rows.append((<bytes>(<char *>self.trie.addr(s.h))[:self.trie.width],
+                                 <int>self.trie.plen(s.h), <int>max_len_of(v), v.asn,
+                                 <int>v.sources))
                 if v.link >> 8 == 0:
                     break
                 v = <vrp_t *>slab_at(&self.more, v.link >> 8)
@@ -628,14 +503,16 @@ cdef class RoaTable:
         cdef uint32_t wanted = SETTLE_CHANGED | SETTLE_DEAD if report else SETTLE_DEAD
         cdef uint32_t family, h, i
         cdef RoaFamily part
+        cdef stretch_t at
         # Memory first: once the flipping starts nothing may fail.
         if s.reset:
             self._room_pending(self.v4.trie.count + self.v6.trie.count)
             for family in range(2):
                 part = self.v4 if family == FAM_IPV4 else self.v6
-                for h in range(1, part.trie.top):
-                    if part.trie.plens[h] != 255:
-                        self._note(family, h, wanted & part.settle(s, bit, h, keep, added, removed))
+                at = part.trie.stretch(1, part.trie.top)
+                while part.trie.step(&at):
+                    self._note(family, at.h,
+                               wanted & part.settle(s, bit, at.h, keep, added, removed))
         else:
             self._room_pending(s.n_touched)
             for i in range(s.n_touched):
@@ -643,7 +520,7 @@ cdef class RoaTable:
                 part = self.v4 if family == FAM_IPV4 else self.v6
                 h = s.touched[i] & ~<uint32_t>TOUCHED_IPV6
                 # Gone, if it was announced and withdrawn in one delta and purged meanwhile.
-                if part.trie.plens[h] != 255:
+                if part.trie.holds(h):
                     self._note(family, h, wanted & part.settle(s, bit, h, keep, added, removed))
         s.open = 0
         if s.touched_cap > 4096:
@@ -700,7 +577,7 @@ cdef class RoaTable:
             part = self.v4 if c.family == FAM_IPV4 else self.v6
             # Freed since, by an earlier change of the same prefix; or reused: then it is looked
             # at once more than needed.
-            if part.trie.plens[c.h] == 255:
+            if not part.trie.holds(c.h):
                 continue
             if c.report and out != NULL:
                 memset(&out[got], 0, sizeof(roa_change_t))
