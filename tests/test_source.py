@@ -133,6 +133,7 @@ aspath: asnset wire
 attrdict: text types wire
 attrs: arena attrdict hashing text types wire
 audit: attrs decode filter paths terms text types wire
+backlog: decode log rib trie types wire
 buckets:
 commrules: types wire
 control: arena attrs commrules directory sets types wire
@@ -143,7 +144,7 @@ edits: attrs memo pattern types wire
 encode: attrs log trie types wire
 export: adjout buckets group paths rewrite rib sets
 filter: asnset aspa attrs pfxset roa types wire
-group: adjout buckets decode encode log rib sets types wire
+group: adjout backlog buckets encode log rib sets trie wire
 hashing:
 hello: types wire
 ingest: decode filter paths rib terms types wire

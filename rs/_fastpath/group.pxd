@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from posix.uio cimport iovec
 
 from rs._fastpath.adjout cimport AdjOut
+from rs._fastpath.backlog cimport Backlog
 from rs._fastpath.buckets cimport Buckets
 from rs._fastpath.encode cimport Encoder
 from rs._fastpath.log cimport Log, chunk_t, cursor_t
@@ -34,10 +35,7 @@ cdef class Member:
     cdef uint32_t start_lap
     cdef bint walk_ends             # the walk has been all round: walk_end is valid
     cdef uint64_t walk_end          # octets of group.walk at which it was complete
-    cdef uint64_t *bitmap           # prefixes to bring up to date, by handle; NULL unless RESYNC
-    cdef uint32_t bitmap_words
-    cdef uint32_t bitmap_pos        # word to look at next
-    cdef dict stale_paths           # with ADD-PATH: prefix handle -> identifiers it may still have
+    cdef Backlog backlog            # prefixes to bring up to date; None unless RESYNC
     cdef Log private                # what is encoded for this member alone; None unless needed
     cdef cursor_t pcur
     cdef uint32_t rest              # octets at its beginning that end a message begun elsewhere
@@ -53,18 +51,12 @@ cdef class Member:
     cdef bint pending(self) noexcept nogil
     cdef uint64_t read_whole(self) noexcept nogil
     cdef int _settle(self) except -1
-    cdef int _fall_off(self, Member like) except -1
-    cdef int _note_like(self, Member other) except -1
+    cdef int _fall_off(self, Backlog like) except -1
     cdef int _finish_message(self) except -1
-    cdef int _note_unread(self, Log log, const cursor_t *c) except -1
     cdef int _refill(self) except -1
-    cdef int _set_bit(self, uint32_t h) except -1
     cdef int _end_resync(self) except -1
     cdef bint reads(self, uint64_t at, double now) noexcept nogil
     cdef int _note_all(self) except -1
-    cdef int _note_message(self, const uint8_t *m) except -1
-    cdef int _note_span(self, const uint8_t *p, uint32_t n, bint withdrawn) except -1
-    cdef int _note_withdrawal(self, uint32_t h, uint32_t path_id) except -1
     cdef uint32_t _add_present(self, uint32_t h) except? 0xFFFFFFFF
 
 cdef class Group:
@@ -82,7 +74,7 @@ cdef class Group:
     cdef readonly uint32_t walkers      # members still waiting for the end of a walk
     cdef readonly uint32_t n_resync     # members with a bitmap
     cdef public uint32_t log_bound  # octets, LOG_BOUND
-    cdef Member noted               # bitmap of what is in a long log, for who falls off; or None
+    cdef Backlog noted              # what is in a long log, for who falls off; or None
     cdef uint64_t noted_from        # octets of the log that it covers
     cdef uint64_t noted_upto
 

@@ -10,24 +10,24 @@ each member's outbox, iovecs. A member is in one of three states:
   reach it twice, never not at all, and the later word is the true one.
 * LIVE: it reads the log.
 * RESYNC: it was about to fall off the log's bound. What it has not read is noted as bits, one a
-  prefix, and so is what changes from now on. When its socket drains it gets the present state of
-  those prefixes. That costs table/8 bytes, skips what was superseded, and nobody waits for it.
+  prefix, and so is what changes from now on (backlog.pyx). When its socket drains it gets the
+  present state of those prefixes. That costs table/8 bytes, skips what was superseded, and nobody
+  waits for it.
 """
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 from posix.uio cimport iovec
 
 from rs._fastpath.adjout cimport ALL_FILLED, AdjOut, entry_t
+from rs._fastpath.backlog cimport Backlog
 from rs._fastpath.buckets cimport Buckets
-from rs._fastpath.decode cimport nlri_next
 from rs._fastpath.encode cimport Encoder
 from rs._fastpath.log cimport Log, chunk_t, cursor_t
 from rs._fastpath.sets cimport SET_ALL
 from rs._fastpath.stamp cimport check_abi
-from rs._fastpath.types cimport AFLAG_EXT_LEN, ATTR_MP_REACH, ATTR_MP_UNREACH, HEADER_LEN
+from rs._fastpath.trie cimport stretch_t
 from rs._fastpath.wire cimport load16
 
 check_abi(__name__)
@@ -70,9 +70,6 @@ cdef class Member:
         self.group = group
         self.slot = slot
         self.state = MEMBER_LIVE
-
-    def __dealloc__(self):
-        free(self.bitmap)
 
     cdef bint pending(self) noexcept nogil:
         """Whether there may be something to send; cheap, and may be wrong in favor of yes."""
@@ -195,44 +192,26 @@ cdef class Member:
 
     # --- falling behind ---------------------------------------------------------------------------
 
-    cdef int _set_bit(self, uint32_t h) except -1:
-        cdef uint32_t word = h >> 6
-        cdef uint32_t words
-        cdef uint64_t *p
-        if word >= self.bitmap_words:
-            words = word + (word >> 1) + 64
-            p = <uint64_t *>realloc(self.bitmap, <uint64_t>words * 8)
-            if p == NULL:
-                raise MemoryError
-            memset(p + self.bitmap_words, 0, <uint64_t>(words - self.bitmap_words) * 8)
-            self.bitmap = p
-            self.bitmap_words = words
-        self.bitmap[word] |= <uint64_t>1 << (h & 63)
-        return 0
-
-    cdef int _fall_off(self, Member like) except -1:
+    cdef int _fall_off(self, Backlog like) except -1:
         """Give up the place in log and walk; note as bits what has not been read.
 
-        `like`: a member that has just noted all of the log, for everybody who falls with it.
+        `like`: all of the log, as it was noted for everybody who falls with this member.
         """
-        cdef uint32_t h
         self.resyncs += 1
         self._finish_message()
         self.group.table.holders += 1
+        self.backlog = Backlog(self.group.table, self.group.adj.addpath)
         if like is None:
-            self._note_unread(self.group.log, &self.cur)
+            self.backlog.note_unread(self.group.log, &self.cur, self.slot)
         else:
-            self._note_like(like)
+            self.backlog.note_like(like)
         if self.state == MEMBER_WALK:
-            for h in range(1, self.group.table.trie.top):
-                if self.group.table.trie.plens[h] != 255:
-                    self._set_bit(h)
+            self.backlog.note_table()
             if not self.walk_ends:
                 self.group.walkers -= 1
             self.group.walk.close_cursor(&self.wcur)
         self.group.log.close_cursor(&self.cur)
         self.state = MEMBER_RESYNC
-        self.bitmap_pos = 0
         self.group.n_resync += 1
         return 0
 
@@ -257,37 +236,6 @@ cdef class Member:
             c.seen += 1     # the private log counts it
         return 0
 
-    cdef int _note_like(self, Member other) except -1:
-        """Take over what another member has noted."""
-        if other.bitmap == NULL:
-            return 0
-        self.bitmap = <uint64_t *>malloc(<uint64_t>other.bitmap_words * 8)
-        if self.bitmap == NULL:
-            raise MemoryError
-        memcpy(self.bitmap, other.bitmap, <uint64_t>other.bitmap_words * 8)
-        self.bitmap_words = other.bitmap_words
-        if other.stale_paths is not None:
-            self.stale_paths = {h: set(ids) for h, ids in other.stale_paths.items()}
-        return 0
-
-    cdef int _note_unread(self, Log log, const cursor_t *c) except -1:
-        """Set the bit of every prefix in the messages behind a cursor that are for this member."""
-        cdef chunk_t *k = c.chunk
-        cdef uint32_t i = c.run, off = c.off, end
-        while k != NULL:
-            while i < k.n_runs:
-                end = k.runs[i].end
-                if log.sets.has(k.runs[i].set_h, self.slot):
-                    while off < end:
-                        self._note_message(k.data + off)
-                        off += load16(k.data + off + 16)
-                off = end
-                i += 1
-            k = k.next
-            i = 0
-            off = 0
-        return 0
-
     cdef int _note_all(self) except -1:
         """Note what the peer may have: what it has not read too, as withdrawals are lost with it.
 
@@ -296,82 +244,35 @@ cdef class Member:
         """
         cdef cursor_t c
         cdef entry_t *e
-        cdef uint32_t h, i, n
+        cdef uint32_t i, n
+        cdef stretch_t s
         if self.state == MEMBER_WALK or self.state == MEMBER_LIVE:
             self._fall_off(None)
+        if self.backlog is None:
+            self.backlog = Backlog(self.group.table, self.group.adj.addpath)
         if self.private is not None:
             c = self.pcur
             c.off += self.private.to_boundary(&c, self.rest)
-            self._note_unread(self.private, &c)
+            self.backlog.note_unread(self.private, &c, self.slot)
         if not self.group.adj.addpath:
             return 0
-        for h in range(1, self.group.table.trie.top):
-            if self.group.table.trie.plens[h] == 255:
-                continue
-            e = self.group.adj.present(h, &n)
+        s = self.group.table.trie.stretch(1, self.group.table.trie.top)
+        while self.group.table.trie.step(&s):
+            e = self.group.adj.present(s.h, &n)
             for i in range(n):
                 if self.group.log.sets.has(e[i].set_h, self.slot):
-                    self._note_withdrawal(h, self.group.adj.ids(e, n)[i])
-        return 0
-
-    cdef int _note_message(self, const uint8_t *m) except -1:
-        """Read back one of our own UPDATEs: classic fields, or one MP attribute in front."""
-        cdef const uint8_t *p = m + HEADER_LEN
-        cdef const uint8_t *end = m + load16(m + 16)
-        cdef uint32_t n = load16(p)
-        cdef const uint8_t *a
-        self._note_span(p + 2, n, True)
-        p += 2 + n
-        n = load16(p)
-        a = p + 2
-        self._note_span(a + n, <uint32_t>(end - a - n), False)
-        if n == 0 or (a[1] != ATTR_MP_REACH and a[1] != ATTR_MP_UNREACH):
-            return 0
-        n = load16(a + 2) if a[0] & AFLAG_EXT_LEN else a[2]
-        p = a + (4 if a[0] & AFLAG_EXT_LEN else 3)
-        if a[1] == ATTR_MP_REACH:
-            self._note_span(p + 5 + p[3], n - 5 - p[3], False)
-        else:
-            self._note_span(p + 3, n - 3, True)
-        return 0
-
-    cdef int _note_span(self, const uint8_t *p, uint32_t n, bint withdrawn) except -1:
-        cdef const uint8_t *end = p + n
-        cdef uint8_t addr[16]
-        cdef uint32_t plen, path_id, h
-        cdef bint addpath = self.group.adj.addpath
-        while p < end:
-            p += nlri_next(p, addpath, self.group.table.trie.width, &path_id, &plen, addr)
-            h = self.group.table.ensure(addr, plen)
-            self._set_bit(h)
-            if addpath and withdrawn:
-                self._note_withdrawal(h, path_id)
-        return 0
-
-    cdef int _note_withdrawal(self, uint32_t h, uint32_t path_id) except -1:
-        """Remember an identifier to withdraw: the present state of a prefix does not tell it."""
-        if self.stale_paths is None:
-            self.stale_paths = {}
-        self.stale_paths.setdefault(h, set()).add(path_id)
+                    self.backlog.note_withdrawal(s.h, self.group.adj.ids(e, n)[i])
         return 0
 
     cdef int _refill(self) except -1:
         """Encode the present state of the next prefixes noted; return 0 when none was left."""
-        cdef uint32_t w = self.bitmap_pos, n = 0, h, bit
-        cdef uint32_t seen = 0
-        while seen < self.bitmap_words and n < RESYNC_CHUNK:
-            if w >= self.bitmap_words:
-                w = 0
-            while self.bitmap[w] and n < RESYNC_CHUNK:
-                bit = ctz(self.bitmap[w])
-                self.bitmap[w] &= self.bitmap[w] - 1
-                h = (w << 6) | bit
-                if self.group.table.trie.plens[h] != 255:
-                    n += self._add_present(h)
-            if self.bitmap[w] == 0:
-                w += 1
-                seen += 1
-        self.bitmap_pos = w
+        cdef uint32_t n = 0, h
+        while n < RESYNC_CHUNK:
+            h = self.backlog.pop()
+            if h == 0:
+                break
+            if self.group.table.trie.holds(h):
+                n += self._add_present(h)
         if n == 0:
             # A member that missed its first walk has brought every prefix up to date instead.
             self.group.adj.filled = ALL_FILLED
@@ -386,7 +287,7 @@ cdef class Member:
         cdef entry_t *e = self.group.adj.present(h, &n)
         cdef Buckets b = self.group.buckets
         cdef bint addpath = self.group.adj.addpath
-        stale = self.stale_paths.pop(h, None) if self.stale_paths else None
+        stale = self.backlog.pop_withdrawals(h)
         for i in range(n):
             if self.group.log.sets.has(e[i].set_h, self.slot):
                 if b.full():
@@ -408,10 +309,7 @@ cdef class Member:
         return k if k else 1
 
     cdef int _end_resync(self) except -1:
-        free(self.bitmap)
-        self.bitmap = NULL
-        self.bitmap_words = 0
-        self.stale_paths = None
+        self.backlog = None
         self.group.n_resync -= 1
         self.group.table.release_holder()
         self.group.log.open_cursor(&self.cur)
@@ -435,9 +333,7 @@ cdef class Member:
             self.start_lap = self.group.walk_lap
             return True
         if self.state == MEMBER_RESYNC:
-            for h in range(1, self.group.table.trie.top):
-                if self.group.table.trie.plens[h] != 255:
-                    self._set_bit(h)
+            self.backlog.note_table()
             return True
         return False
 
@@ -491,17 +387,6 @@ cdef class Member:
         return b"".join(out)
 
 
-cdef extern from *:
-    """
-    #define rs_ctzll(x) ((unsigned)__builtin_ctzll(x))
-    """
-    uint32_t rs_ctzll(uint64_t x) noexcept nogil
-
-
-cdef inline uint32_t ctz(uint64_t x) noexcept nogil:
-    return rs_ctzll(x)
-
-
 @cython.final
 cdef class Group:
     def __cinit__(self, AdjOut adj, Encoder encoder):
@@ -546,9 +431,9 @@ cdef class Group:
             for m in self.members:
                 if m.state == MEMBER_RESYNC and self.log.sets.has(set_h, m.slot):
                     for i in range(n):
-                        m._set_bit(prefixes[i])
+                        m.backlog.note(prefixes[i])
                         if attrs_h == 0 and self.adj.addpath:
-                            m._note_withdrawal(prefixes[i], ids[i])
+                            m.backlog.note_withdrawal(prefixes[i], ids[i])
         return 0
 
     cdef uint32_t walk_step(self, uint32_t n) except? 0xFFFFFFFF:
@@ -575,7 +460,7 @@ cdef class Group:
                 self.adj.filled = ALL_FILLED
                 break
             seen += 1
-            if self.table.trie.plens[h] != 255:
+            if self.table.trie.holds(h):
                 e = self.adj.present(h, &k)
                 if self.buckets.n_changes + k > 8192:
                     self._drain(self.walk, False)
@@ -649,7 +534,7 @@ cdef class Group:
         cdef chunk_t *k = self.log.head
         cdef uint32_t off
         if self.noted is None:
-            self.noted = Member(self, 0)
+            self.noted = Backlog(self.table, self.adj.addpath)
             self.noted_from = self.noted_upto = k.base
             self.table.holders += 1     # prefixes that are only in the log come back for it
         if self.noted_upto < k.base:
@@ -658,7 +543,7 @@ cdef class Group:
             if k.base + k.len > self.noted_upto:
                 off = <uint32_t>(self.noted_upto - k.base)
                 while off < k.len:
-                    self.noted._note_message(k.data + off)
+                    self.noted.note_message(k.data + off)
                     off += load16(k.data + off + 16)
                 self.noted_upto = k.base + off
                 chunks -= 1
@@ -712,17 +597,14 @@ cdef class Group:
         `old` is its place so far, of no use afterwards but for the end of a message begun.
         """
         cdef Member m = Member(self, slot)
-        cdef uint32_t h
         old._note_all()
         self.log.open_cursor(&m.cur)
         self.members.append(m)
         m._fall_off(None)
         m.resyncs = 0
-        m.stale_paths = old.stale_paths
-        old.stale_paths = None
-        for h in range(1, self.table.trie.top):
-            if self.table.trie.plens[h] != 255:
-                m._set_bit(h)
+        m.backlog.stale_paths = old.backlog.stale_paths
+        old.backlog.stale_paths = None
+        m.backlog.note_table()
         return m
 
     def keeping_up(self, double now):
