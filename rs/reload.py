@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from rs.config import AsSetRule, Router, diff
+from rs.config import AsSetRule, Router
+from rs.configdiff import diff
 from rs.configkeys import Effect, keys_of
 from rs.iana import CeaseSubcode
 from rs.irr import load_sets
 
 if TYPE_CHECKING:
-    from rs.config import Change, Config, Neighbor
+    from rs.config import Config, Neighbor
+    from rs.configdiff import Change
     from rs.irr import Sets
     from rs.peer import Peer
     from rs.router import Router as RunningRouter

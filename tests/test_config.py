@@ -6,16 +6,8 @@ import tomllib
 import attrs
 import pytest
 
-from rs.config import (
-    AddPath,
-    AddPathSend,
-    Api,
-    AsSetRule,
-    IgpRoute,
-    MedRule,
-    Role,
-    diff,
-)
+from rs.config import AddPath, AddPathSend, Api, AsSetRule, IgpRoute, MedRule, Role
+from rs.configdiff import diff
 from rs.configfile import load_config
 from rs.configkeys import Effect, keys_of
 from rs.configvalues import Endpoint, in_family
