@@ -1,21 +1,17 @@
 """Reading configuration files: TOML text in, a checked `Config` out, or every fault at once.
 
-In: the path of the main file. It and the files its `include` names are read (tomllib), every value
-is parsed by its kind (rs/config.py, rs/configvalues.py), [defaults] are laid under each neighbor,
-and rs/configcheck.py judges the values against each other. Faults are collected, not raised, and
-leave together as one `ConfigError`, each with file, key, line and what would be right. A key of
-[defaults] that cannot suit a neighbor, such as a local address of the other IP version, is left
-out for that neighbor; the same key written in the neighbor itself is a fault.
-
-Line numbers come from a plain scan of the text that runs only when there is something to report.
+In: the path of the main file. It and the files its `include` names are read (rs/configsource.py),
+every value is parsed by its kind (rs/config.py, rs/configvalues.py), [defaults] are laid under each
+neighbor, and rs/configcheck.py judges the values against each other. Faults are collected, not
+raised, and leave together as one `ConfigError`, each with file, key, line and what would be right.
+A key of [defaults] that cannot suit a neighbor, such as a local address of the other IP version, is
+left out for that neighbor; the same key written in the neighbor itself is a fault.
 """
 
 from __future__ import annotations
 
 import glob
 import os
-import re
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +21,7 @@ from rs import configcheck
 from rs.communityconfig import BlackHoles, Communities, black_hole_faults, read_communities
 from rs.config import Api, Config, Neighbor, Router, Startup
 from rs.configkeys import keys_of
+from rs.configsource import Faults, Source, Where, read_octets, read_tables, reason_of, spell
 from rs.configvalues import MAX_PASSWORD_LEN, MAX_SOCKET_PATH_LEN, BadValue, shown, suggestion
 from rs.errors import ConfigError
 from rs.filterconfig import (
@@ -40,8 +37,6 @@ from rs.policyconfig import Policy, exports_only, parse_policy, references
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-Where = tuple[str | int, ...]
 
 TABLES = {
     "router": Router,
@@ -62,159 +57,12 @@ NOT_DEFAULTS = frozenset({"address", "range", "filters", "mapped_asn"})
 """Keys of a neighbor that say which one it is, or whose defaults have their own table."""
 
 
-def spell(where: Where) -> str:
-    """Return a path of keys and indexes as `neighbors[3].asn`."""
-    text = ""
-    for part in where:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
-@attrs.define
-class Source:
-    """One file: its name for messages, its text and its tables."""
-
-    path: Path
-    text: str
-    data: dict[str, Any]
-    """Top-level tables and keys; those of the wrong shape are taken out by `_shape`."""
-    has_router: bool = attrs.field(
-        default=attrs.Factory(lambda self: "router" in self.data, takes_self=True)
-    )
-    _lines: dict[Where, int] | None = None
-
-    def line(self, where: Where) -> int | None:
-        """Return the line of a key, else of the table it is (or should be) in."""
-        if self._lines is None:
-            self._lines = _scan_lines(self.text)
-        while where:
-            if where in self._lines:
-                return self._lines[where]
-            where = where[:-1]
-        return None
-
-    def at(self, where: Where) -> str:
-        """Return file, key and line in words."""
-        line = self.line(where)
-        return f"{self.path}: {spell(where)}" + (f" (line {line})" if line else "")
-
-
-_HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\-\s\"']+?)\s*\]")
-_PART = re.compile(r"\"[^\"]*\"|'[^']*'|[^.\s]+")
-_ASSIGNED = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')\s*[=.]")
-
-
-def _scan_lines(text: str) -> dict[Where, int]:
-    """Return the lines of tables and keys, by a scan that knows no more of TOML than it must."""
-    lines: dict[Where, int] = {}
-    counts: dict[Where, int] = {}
-    table: Where = ()
-    quote = ""
-    for number, line in enumerate(text.split("\n"), 1):
-        if not quote:
-            if header := _HEADER.match(line):
-                table = ()
-                for part in _PART.findall(header[2]):
-                    # The last one of an array of tables is the one that a key below it is in.
-                    table = (*table, counts[table]) if table in counts else table
-                    table = (*table, part.strip("\"'"))
-                if header[1] == "[[":
-                    counts[table] = counts.get(table, -1) + 1
-                    lines.setdefault(table, number)
-                    table = (*table, counts[table])
-                elif table in counts:
-                    table = (*table, counts[table])
-                lines.setdefault(table, number)
-            elif assigned := _ASSIGNED.match(line):
-                lines.setdefault((*table, assigned[1].strip("\"'")), number)
-        for mark in re.findall(r'"""|\'\'\'', line):
-            quote = mark if not quote else "" if mark == quote else quote
-    return lines
-
-
-@attrs.define
-class _Faults:
-    """What has been found so far."""
-
-    found: list[tuple[int, int, str]] = attrs.field(factory=list)
-    """(number of the file, line, words)."""
-    warnings: list[str] = attrs.field(factory=list)
-    paths: list[Path] = attrs.field(factory=list)
-
-    def __len__(self) -> int:
-        return len(self.found)
-
-    @property
-    def problems(self) -> list[str]:
-        """What was found, file by file and from top to bottom."""
-        return [words for _, _, words in sorted(self.found, key=lambda fault: fault[:2])]
-
-    def _number(self, path: Path) -> int:
-        if path not in self.paths:
-            self.paths.append(path)
-        return self.paths.index(path)
-
-    def add(self, source: Source, where: Where, words: str) -> None:
-        """Note a fault of a key."""
-        place = self._number(source.path), source.line(where) or 0
-        self.found.append((*place, f"{source.at(where)}: {words}"))
-
-    def add_file(self, path: Path, words: str) -> None:
-        """Note a fault of a whole file."""
-        self.found.append((self._number(path), 0, f"{path}: {words}"))
-
-    def warn(self, source: Source, where: Where, words: str) -> None:
-        """Note what is allowed and probably not meant."""
-        self.warnings.append(f"{source.at(where)}: {words}")
-
-
-def _reason(error: OSError) -> str:
-    return {
-        "FileNotFoundError": "no such file",
-        "IsADirectoryError": "is a directory; want a file",
-        "PermissionError": "may not be read by this user",
-    }.get(type(error).__name__, error.strerror or str(error))
-
-
-_POSITION = re.compile(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
-
-
-def _open(path: Path) -> bytes | str:
-    """Return what is in a file, or in words why that cannot be had."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        return _reason(error)
-
-
-def _parse(path: Path, raw: bytes, faults: _Faults) -> Source | None:
-    """Return a file's tables, or None with the reason noted."""
-    try:
-        text = raw.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        faults.add_file(path, f"line {line}: not UTF-8 text (octet 0x{raw[error.start]:02x})")
-        return None
-    try:
-        return Source(path, text, tomllib.loads(text))
-    except ValueError as error:  # TOMLDecodeError, and int() for a number of thousands of digits
-        words = f"not TOML: {error}"
-        if found := _POSITION.match(str(error)):
-            line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
-            line, column = int(found[2] or line), int(found[3] or column)
-            words = f"line {line}, column {column}: not TOML: {found[1]}"
-        faults.add_file(path, words)
-    except RecursionError:
-        faults.add_file(path, "not usable: lists or tables nested too deeply")
-    return None
-
-
 def _values(
     model: type,
     table: Mapping[str, Any],
     source: Source,
     where: Where,
-    faults: _Faults,
+    faults: Faults,
     *,
     without: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
@@ -243,7 +91,7 @@ def _values(
     return values
 
 
-def _included(main: Source, faults: _Faults) -> list[Source]:
+def _included(main: Source, faults: Faults) -> list[Source]:
     """Return the files that `include` names, each once, in the order of the list, then by name."""
     patterns = main.data.get("include", [])
     if not isinstance(patterns, list):
@@ -268,10 +116,10 @@ def _included(main: Source, faults: _Faults) -> list[Source]:
             if resolved in seen:
                 continue
             seen.add(resolved)
-            raw = _open(path)
+            raw = read_octets(path)
             if isinstance(raw, str):
                 faults.add(main, where, f"{path}: {raw}")
-            elif (source := _parse(path, raw, faults)) is not None:
+            elif (source := read_tables(path, raw, faults)) is not None:
                 found.append(source)
     return found
 
@@ -282,7 +130,7 @@ def _matches(folder: Path, pattern: str) -> list[Path]:
     return sorted(folder / name for name in names)
 
 
-def _shape(source: Source, main: Source, faults: _Faults) -> None:
+def _shape(source: Source, main: Source, faults: Faults) -> None:
     """Note tables that do not exist, or are of the wrong form, and drop them."""
     allowed: list[str] = [*ARRAYS, *NAMED]
     if source is main:
@@ -321,7 +169,7 @@ def _complete_values(
     table: Mapping[str, Any],
     source: Source,
     where: Where,
-    faults: _Faults,
+    faults: Faults,
     *,
     required: tuple[str, ...] = (),
 ) -> dict[str, Any] | None:
@@ -340,7 +188,7 @@ class _Reader:
     """The way from files to a Config."""
 
     main: Source
-    faults: _Faults
+    faults: Faults
     router: Router | None = None
     defaults: dict[str, Any] = attrs.field(factory=dict)
     passwords: dict[Path, str | None] = attrs.field(factory=dict)
@@ -431,7 +279,7 @@ class _Reader:
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
-            reason = _reason(error) if isinstance(error, OSError) else "not UTF-8 text"
+            reason = reason_of(error) if isinstance(error, OSError) else "not UTF-8 text"
             self.faults.add(source, where, f"{path}: {reason}")
             return None
         password = lines[0] if lines else ""
@@ -687,11 +535,11 @@ def load_config(path: str | Path) -> Config:
     only its own contents. Warnings are in the result.
     """
     path = Path(path)
-    faults = _Faults(paths=[path])
-    raw = _open(path)
+    faults = Faults(paths=[path])
+    raw = read_octets(path)
     if isinstance(raw, str):
         raise ConfigError([f"{path}: {raw}"])
-    main = _parse(path, raw, faults)
+    main = read_tables(path, raw, faults)
     if main is None:
         raise ConfigError(faults.problems)
     sources = [main, *_included(main, faults)]
