@@ -19,6 +19,7 @@ from rs.nexthopconfig import NextHopSource, OrrGroup
 from rs.nexthops import read_metrics
 from rs.peer import PeerKind
 from tests import strategies
+from tests.churn import ALL, SENDS, Churn
 from tests.configs import MEMBER, RS, Folder
 from tests.reference.decision import Options, rank, seen_from
 from tests.reference.export import Kind
@@ -27,7 +28,6 @@ from tests.routerkit import Lab as Kit
 from tests.routers import BOTH, V4, Lab, Speaker, handle, make_config, make_neighbor, make_router
 from tests.strategies import Source
 from tests.test_decide import PREFIX, Race, path
-from tests.test_exactness import ALL, SENDS, Churn
 
 if TYPE_CHECKING:
     from rs.kernelroutes import KernelRoutes

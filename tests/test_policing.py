@@ -13,15 +13,14 @@ import orjson
 import pytest
 
 from rs import reload, show, showroutes
-from rs.config import AddPath, Role
+from rs.config import Role
 from rs.iana import RejectReason
 from rs.policyconfig import parse_policy
 from tests import strategies
+from tests.churn import ALL, ONE, Churn, member_neighbor, members, play, role_keys
 from tests.reference import codec
-from tests.reference.export import Kind
 from tests.routers import Lab, Speaker, make_config, make_neighbor, make_router
 from tests.strategies import Source
-from tests.test_exactness import ALL, ONE, Churn, members, play
 
 TAGS = ["64500:1", "64500:70", "65000:1", "64500:9:1", "rt:64500:7", "no-export"]
 PATTERNS = [*TAGS, "64500:*", "*:*", "0:*", "64500:0:*", "*:*:*", "rt:*:*"]
@@ -144,17 +143,7 @@ def test_route_server(seed):
     src = Source.seeded(seed)
     section = make_router()
     speakers, peers = members(src, 30)
-    neighbors = [
-        make_neighbor(
-            section,
-            s.asn,
-            address=s.address,
-            extended_next_hop=True,
-            add_path=AddPath.BOTH,
-            add_path_limit=src.pick((0, 0, 2)),
-        )
-        for s in speakers
-    ]
+    neighbors = [member_neighbor(section, s, add_path_limit=src.pick((0, 0, 2))) for s in speakers]
     lab = Lab(make_config(section, neighbors), seed=seed, log_bound=1)
     churn = Policed(src, lab, speakers, peers, prefixes=60)
     churn.policies()
@@ -173,15 +162,7 @@ def test_every_role(seed, role):
     section = make_router(role=role)
     peers = strategies.reflector_peers(14)
     speakers = [Speaker(p.address, p.asn, p.router_id) for p in peers]
-    neighbors = []
-    for peer in peers:
-        kinds: dict[str, Any] = {"address": peer.address, "honor_well_known": src.chance(50)}
-        if peer.kind is Kind.EBGP:
-            kinds["route_server_client"] = role is Role.ROUTE_SERVER and src.chance(50)
-        else:
-            kinds["route_reflector_client"] = peer.kind is Kind.RR_CLIENT
-            kinds["next_hop_self"] = src.chance(30)
-        neighbors.append(make_neighbor(section, peer.asn, **kinds))
+    neighbors = [make_neighbor(section, p.asn, **role_keys(src, role, p)) for p in peers]
     lab = Lab(make_config(section, neighbors), seed=seed, log_bound=1)
     churn = Policed(src, lab, speakers, peers, strategies.reflector_attrs, prefixes=40)
     churn.policies()
