@@ -16,7 +16,8 @@ from rs.iana import AddPathMode, Family, MessageType
 from rs.messages import RouteRefresh, encode_route_refresh
 from rs.restart_caps import GracefulRestart as RestartCapability
 from rs.restart_caps import LongLived
-from rs.session import Session, SessionConfig
+from rs.session import Session
+from rs.session_types import SessionConfig
 
 if TYPE_CHECKING:
     import random

@@ -18,9 +18,9 @@ RFC 4271 6, 8 and 10; 4486, 6608, 8538 and 9003 (NOTIFICATION); 5492 (retry with
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from rs import collision
 from rs.capabilities import Negotiated, negotiate
 from rs.errors import NotifyError
 from rs.fsm import Event, State
@@ -49,13 +49,11 @@ from rs.messages import (
 from rs.session_types import (
     Close,
     Command,
-    Connect,
     Counters,
     CountingIngest,
     Down,
     EndOfRib,
     Ingest,
-    IngestEvent,
     Log,
     OnUp,
     RefreshReceived,
@@ -68,28 +66,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Hashable
 
-__all__ = [
-    "Close",
-    "Command",
-    "Connect",
-    "Counters",
-    "CountingIngest",
-    "Down",
-    "EndOfRib",
-    "Ingest",
-    "IngestEvent",
-    "Log",
-    "OnUp",
-    "RefreshReceived",
-    "Send",
-    "Session",
-    "SessionConfig",
-    "Up",
-]
-
 _GAVE_UP = (NotifyCode.CEASE, CeaseSubcode.OUT_OF_RESOURCES)
-COLLISION_TIME = 3.0
-"""Seconds after coming up in which another connection of the peer's is a mere collision."""
 MAX_ACCEPT_DELAY = 1.0
 """Seconds that a peer which fails again and again is kept waiting when it connects to us."""
 
@@ -484,54 +461,18 @@ class Session:
             cause.fault = fault
             self._event(machine, Event.BGP_OPEN_MSG_ERR, now, cause)
             return
-        loser = self._collision(machine, machine.negotiated)
-        if loser is machine and self._has_restarted(machine, now):
+        other = self._second if machine is self._primary else self._primary
+        loser = collision.loser(machine, other, self.config)
+        if loser is machine and other is not None and collision.has_restarted(machine, other):
+            # The old connection ends silently: its peer has forgotten it (RFC 4724 4.2).
+            ghost = Cause(reason=collision.RESTARTED)
+            self._context.last_error = collision.RESTARTED
+            self._event(other, Event.TCP_CONNECTION_FAILS, now, ghost)
             loser = None
         if loser is not None:
             self._dump(loser, now, "")
         if loser is not machine:
             self._event(machine, Event.BGP_OPEN_DELAYED if delayed else Event.BGP_OPEN, now, cause)
-
-    def _collision(self, machine: Machine, agreed: Negotiated) -> Machine | None:
-        """Return the connection that has to go, now that `machine` has its OPEN (RFC 4271 6.8).
-
-        Only one in OpenConfirm or Established collides: of one in OpenSent we do not know yet
-        whose it is, and its own OPEN will settle it.
-        """
-        other = self._second if machine is self._primary else self._primary
-        if other is None or other.state < State.OPEN_CONFIRM:
-            return None
-        if other.state is State.ESTABLISHED:
-            return machine
-        # RFC 6286 2.3: identifiers first, AS numbers where those are equal.
-        ours = (int(IPv4Address(self.config.local_router_id)), self.config.local_asn)
-        theirs = (int(IPv4Address(agreed.peer_router_id)), agreed.peer_asn)
-        keep_outbound = ours > theirs
-        return machine if machine.outbound != keep_outbound else other
-
-    def _has_restarted(self, machine: Machine, now: float) -> bool:
-        """Close an Established connection that its peer has forgotten, silently (RFC 4724 4.2).
-
-        A peer with graceful restart that opens another connection has restarted. RFC 4724 5 would
-        act on the mere TCP connection; we wait for its OPEN, so that a stranger ends nothing. One
-        that was opened while the other one came up is a collision.
-        """
-        other = self._second if machine is self._primary else self._primary
-        assert other is not None
-        agreed = other.negotiated
-        if (
-            other.state is not State.ESTABLISHED
-            or machine.outbound
-            or machine.opened < other.up_since + COLLISION_TIME
-            or agreed is None
-            or agreed.graceful_restart is None
-            or not agreed.graceful_restart.families
-        ):
-            return False
-        reason = "the neighbor has restarted: it has opened another connection"
-        self._context.last_error = reason
-        self._event(other, Event.TCP_CONNECTION_FAILS, now, Cause(reason=reason))
-        return True
 
     def _notification(self, machine: Machine, found: Notification, now: float) -> None:
         up = machine.state is State.ESTABLISHED

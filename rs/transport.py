@@ -24,7 +24,7 @@ from rs import sockopts
 from rs._fastpath.outbox import Outbox, pump
 from rs.errors import RsError
 from rs.iana import NotifyCode
-from rs.session import Close, Connect, Down, EndOfRib, Log, RefreshReceived, Send, Up
+from rs.session_types import Close, Connect, Down, EndOfRib, Log, RefreshReceived, Send, Up
 
 if TYPE_CHECKING:
     import asyncio

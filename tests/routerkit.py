@@ -12,7 +12,7 @@ from rs._fastpath.outbox import Outbox
 from rs.configfile import load_config
 from rs.messages import KEEPALIVE
 from rs.router import Router
-from rs.session import Down, EndOfRib, RefreshReceived, Send
+from rs.session_types import Down, EndOfRib, RefreshReceived, Send
 from tests.sessions import open_message
 from tests.updatekit import (
     OPTIONAL,

@@ -35,7 +35,7 @@ from rs.iana import (
 from rs.messages import KEEPALIVE, decode_notification, decode_route_refresh, encode_open
 from rs.peer import refresh_marker
 from rs.router import Router
-from rs.session import (
+from rs.session_types import (
     Close,
     Connect,
     Down,

@@ -22,7 +22,8 @@ from rs.messages import (
     encode_open,
     split_messages,
 )
-from rs.session import (
+from rs.session import Session
+from rs.session_types import (
     Close,
     Connect,
     CountingIngest,
@@ -30,7 +31,6 @@ from rs.session import (
     Log,
     RefreshReceived,
     Send,
-    Session,
     SessionConfig,
     Up,
 )
@@ -38,7 +38,10 @@ from rs.session import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BOTH = (Family.IPV4_UNICAST, Family.IPV6_UNICAST)
+V4, V6 = BOTH = (Family.IPV4_UNICAST, Family.IPV6_UNICAST)
+A = {"asn": 64500, "router_id": "10.0.0.1"}
+B = {"asn": 64501, "router_id": "10.0.0.2"}
+"""The two ends of a `pair`."""
 EMPTY_UPDATE = b"\xff" * 16 + b"\x00\x17\x02" + bytes(4)
 """An UPDATE without anything: End-of-RIB for IPv4 unicast."""
 
@@ -304,3 +307,49 @@ def notification_sent(commands: list) -> Notification | None:
     found = [b for kind, b in messages_sent(commands) if kind is MessageType.NOTIFICATION]
     assert len(found) <= 1, found
     return decode_notification(found[0]) if found else None
+
+
+# --- what tests of sessions have in common
+
+
+def pair(a=None, b=None, **kwargs) -> Network:
+    """Two sessions that are to meet; `a` and `b` are changes of their configurations."""
+    return Network(config(**{**A, **(a or {})}), config(**{**B, **(b or {})}), **kwargs)
+
+
+def kinds(commands) -> list[MessageType]:
+    """Types of the messages in a list of commands."""
+    return [kind for kind, _ in messages_sent(commands)]
+
+
+def told(commands) -> tuple[int, int, bytes] | None:
+    """Code, subcode and data of the NOTIFICATION in a list of commands."""
+    found = notification_sent(commands)
+    return None if found is None else (found.code, found.subcode, found.data)
+
+
+def logged(side) -> list[Log]:
+    return [log for log in side.logs if log.level != "debug"]
+
+
+def fail(solo, conn="in", **changes):
+    """Let the peer connect with an OPEN that we refuse."""
+    solo.accept(conn)
+    return solo.open(conn, **{"hold_time": 1, **changes})
+
+
+class Script:
+    """An ingest that reports what a test wants."""
+
+    def __init__(self, *events, done=0):
+        self.updates = self.keepalives = 0
+        self.events = list(events)
+        self.pending_events = len(events)
+        self.done = done
+
+    def feed(self, data):
+        return self.done
+
+    def take_events(self):
+        events, self.events, self.pending_events = self.events, [], 0
+        return events

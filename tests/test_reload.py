@@ -18,7 +18,7 @@ from rs.errors import ConfigError, RsError
 from rs.iana import AddPathMode, Family, RejectReason
 from rs.messages import encode_open
 from rs.peer import PeerKind, kind_of
-from rs.session import SessionConfig
+from rs.session_types import SessionConfig
 from tests.reference import export
 from tests.reference.rib import Held, RouterOptions, reject_reason
 from tests.routers import (

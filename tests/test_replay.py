@@ -30,8 +30,8 @@ from rs.mrt import open_mrt
 from rs.replay import Replay
 from rs.replay_cli import parse_stay, parse_target
 from rs.replay_plan import Options, PlanError, Target, end_of_rib, make_plans
-from rs.session import Session, SessionConfig
-from rs.session_types import Close, Down, Send, Up
+from rs.session import Session
+from rs.session_types import Close, Down, Send, SessionConfig, Up
 from tests.mrtfiles import (
     attr,
     attrs,
