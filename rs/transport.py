@@ -17,6 +17,7 @@ import errno
 import logging
 import math
 import os
+import select
 import socket
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ BULK = 16384
 HOLDING = 0.01
 """Seconds without such a read after which the scheduler holds nothing back any more."""
 HOUSEKEEPING = 1.0
-"""Seconds between looks at send-hold timers."""
+"""Seconds between looks at send-hold timers, and for connections that are dead unnoticed."""
 
 log = logging.getLogger("rs.session")
 
@@ -275,6 +276,9 @@ class Transport:
                 log.info("connection from %s refused: %s", host, why)
                 sock.close()
                 continue
+            if peer.session.connected_at_all:
+                # Who was reset comes back at once, and must not collide with its former self.
+                self._read_out(c for c in self._connections if c.peer is peer)
             local = peer.neighbor.local_address
             if local is not None and sock.getsockname()[0] != local:
                 log.info("connection from %s refused: it is not to %s", host, local)
@@ -486,6 +490,22 @@ class Transport:
         self.router.check_limits(conn.peer)
         self._after(conn.peer)
 
+    def _read_out(self, connections: Iterable[Connection]) -> None:
+        """Read those to their end that were reset with something left to read.
+
+        libuv names a reset connection once and watches it no more, and one read may bring nothing
+        but what came before the reset. This asks the kernel: call it from time to time.
+        """
+        poll = select.poll()
+        found = {c.fd: c for c in connections if c.reading}
+        for fd in found:
+            poll.register(fd, 0)  # errors are told unasked
+        until = self.router.now() + READ_BUDGET
+        for fd, _ in poll.poll(0):
+            conn = found[fd]
+            while conn.reading and (now := self.router.now()) < until:
+                self._read(conn, now)
+
     def _after(self, peer: Peer) -> None:
         """Carry out what the session wants after something has happened to it."""
         session = peer.session
@@ -618,12 +638,14 @@ class Transport:
         """End sessions with peers that read nothing for too long (RFC 9687); run slow timers."""
         if self._closed:
             return
+        self.loop.call_later(HOUSEKEEPING, self._housekeeping)
         now = self.router.now()
         exporter = self.router.exporter
         if exporter.faults != self._faults_told:
             self._faults_told = exporter.faults
             log.error("export: %d prefixes failed, last %s", exporter.faults, exporter.last_fault)
         self.router.housekeeping(now)
+        self._read_out(self._connections)
         for conn in list(self._connections):
             if not conn.outbox.blocked:
                 conn.progress = now
@@ -637,7 +659,6 @@ class Transport:
                 # It reads nothing, so there is nothing to wait for.
                 self._after(peer)
                 self._drop(conn)
-        self.loop.call_later(HOUSEKEEPING, self._housekeeping)
 
 
 def _why_not(where: str, port: int, error: OSError) -> str:

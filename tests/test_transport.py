@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import struct
 from types import SimpleNamespace
 
 import pytest
+import uvloop
 
 from rs.transport import HOLDING, READ_BUDGET, READ_LEN, RETRY, Connection, Transport
 
@@ -228,3 +231,73 @@ def test_a_fault_with_one_connection_leaves_the_others_their_turn(bench):
         bench.transport._read_all()
     assert bench.loop.soon[-1] == bench.transport._read_all
     assert bench.turn() == [("good", 1)]
+
+
+def reset(sock):
+    """Close a TCP connection by a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def tcp_pair():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        far = socket.create_connection(server.getsockname())
+        near, _ = server.accept()
+    near.setblocking(False)
+    return near, far
+
+
+def watched_transport(events):
+    """A transport on the running loop, and a peer that takes note of what its session is told."""
+    loop = asyncio.get_running_loop()
+    scheduler = SimpleNamespace(
+        run=lambda deadline, clock, loading: False,
+        holding=False,
+        waiting=False,
+        can_go_on=lambda now: False,
+    )
+    router = SimpleNamespace(
+        now=loop.time,
+        tick=lambda now: None,
+        loop=SimpleNamespace(note=lambda seconds: None),
+        check_limits=lambda peer: None,
+        scheduler=scheduler,
+        exporter=SimpleNamespace(faults=0),
+        housekeeping=lambda now: None,
+    )
+    session = SimpleNamespace(
+        receive=lambda conn, data, now: events.append(len(data)),
+        closed=lambda conn, now, reason: events.append(reason),
+        poll=lambda: (),
+        next_timer=lambda: None,
+    )
+    peer = Peer(session)
+    peer.dynamic = False
+    return Transport(router, loop), peer
+
+
+@pytest.mark.parametrize("n", [100, READ_LEN + 100])
+def test_a_reset_behind_data_is_noticed(n):
+    """The loop names such a connection once, and then watches it no more."""
+    events = []
+
+    async def main():
+        transport, peer = watched_transport(events)
+        near, far = tcp_pair()
+        conn = Connection(transport, peer, near)
+        transport._connections.add(conn)
+        conn.resume_reading()
+        far.setblocking(False)
+        sent = 0
+        while sent < n:
+            sent += far.send(b"x" * (n - sent))
+        reset(far)
+        await asyncio.sleep(0.05)
+        assert events[0] == min(n, READ_LEN)
+        transport._housekeeping()
+        await asyncio.sleep(0)
+        transport.close()
+
+    uvloop.run(main())
+    assert events[-1] == "Connection reset by peer"
+    assert sum(events[:-1]) == n
