@@ -1,4 +1,4 @@
-"""Writing MRT records, and where the shared routing data are."""
+"""Writing MRT records, reading them in one go, and where the shared routing data are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+
+from rs.mrt import open_mrt
 
 DATA = Path(os.environ.get("RS_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
@@ -124,3 +126,15 @@ def bgp4mp(
     body = struct.pack(f"!{width}{width}HH", asn, local_asn, 0, 1 if len(packed) == 4 else 2)
     body += packed + address(local) + raw
     return record(17 if "usec" in when else 16, subtype, body, **when)
+
+
+def entries(file, **how):
+    """RIB entries of a file, and warnings."""
+    with open_mrt(file, **how) as m:
+        return list(m.rib_entries()), m.warnings
+
+
+def summary(file, **how):
+    """What is in a file."""
+    with open_mrt(file, **how) as m:
+        return m.summary()
