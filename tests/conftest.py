@@ -16,7 +16,8 @@ from hypothesis import settings
 from tests.mrtfiles import DATA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 # No test is timed: a busy machine, or the address sanitizer, must not fail one.
 settings.register_profile("rs", deadline=None)
@@ -35,3 +36,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if item.get_closest_marker("data") is None and (str(DATA) not in reason or DATA.exists()):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid}: nothing may be skipped here, and yet: {reason}"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Writes octets, as many pieces as there are, into an MRT file and returns its path."""
+
+    def write(*records: bytes, name: str = "file.mrt") -> Path:
+        file = tmp_path / name
+        file.write_bytes(b"".join(records))
+        return file
+
+    return write

@@ -37,16 +37,6 @@ V4, V6 = Family.IPV4_UNICAST, Family.IPV6_UNICAST
 PEERS = peer_index_table(("10.0.0.1", 65001), ("2001:db8::2", 400_000), view="all")
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(*records: bytes, name: str = "file.mrt"):
-        file = tmp_path / name
-        file.write_bytes(b"".join(records))
-        return file
-
-    return write
-
-
 # ---------------------------------------------------------------------------- TABLE_DUMP_V2
 
 

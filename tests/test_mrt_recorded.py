@@ -10,10 +10,7 @@ import pytest
 
 from rs.iana import Family
 from rs.mrt import load_table, open_mrt
-from tests.mrtfiles import (
-    data_file,
-    summary,
-)
+from tests.mrtfiles import data_file, summary
 
 V4, V6 = Family.IPV4_UNICAST, Family.IPV6_UNICAST
 
