@@ -15,6 +15,7 @@ from .daemons import DAEMONS
 from .daemons.base import FAMILIES, Daemon, Neighbor
 from .daemons.bird import Bird
 from .daemons.collector import Collector
+from .daemons.gobgp import Gobgp
 from .daemons.rs import Member, Rs
 
 if TYPE_CHECKING:
@@ -34,19 +35,33 @@ ON: dict[str, Any] = {"graceful_restart": "on", "restart_time": 60}
 class Scene:
     """Everybody on IPv4, each daemon with one route of its own."""
 
-    def __init__(self, lan: Lan, directory: Path, *, long_lived: bool = False) -> None:
-        """With `long_lived` BIRD and GoBGP have that too, and `rs` soon loses patience."""
+    def __init__(
+        self, lan: Lan, directory: Path, *, long_lived: bool = False, **more: object
+    ) -> None:
+        """With `long_lived` BIRD and GoBGP have that too, and `rs` soon loses patience.
+
+        `more` are keys of all neighbors in its configuration.
+        """
         self.rs = Rs(lan.host(1), directory / "rs", RS_ASN)
         self.daemons: dict[str, Daemon] = {}
         self.prefixes = {name: f"198.51.{n}.0/24" for name, n in NAMES.items()}
         for name, number in NAMES.items():
             host = lan.host(number)
             lasting = LONG if long_lived and name != "frr" else 0
-            options = {**ON, "stale_time": 3, "long_lived_stale_time": lasting} if lasting else ON
+            options = {**ON, **more}
+            if lasting:
+                options |= {"stale_time": 3, "long_lived_stale_time": lasting}
             self.rs.members.append(
                 Member(host.address, 65000 + number, V4, passive=False, options=options)
             )
-            neighbor = Neighbor(self.rs.host.address, RS_ASN, V4, graceful=True, long_lived=lasting)
+            neighbor = Neighbor(
+                self.rs.host.address,
+                RS_ASN,
+                V4,
+                graceful=True,
+                long_lived=lasting,
+                notification="graceful_notification" in more,
+            )
             self.daemons[name] = DAEMONS[name](host, directory / name, 65000 + number, [neighbor])
             self.daemons[name].announce(self.prefixes[name])
         watcher = lan.host(21)
@@ -91,7 +106,7 @@ def scene(module_lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         found.stop()
 
 
-@pytest.mark.parametrize("name", ["bird", "frr"])
+@pytest.mark.parametrize("name", ["bird", "frr", "gobgp"])
 def test_a_member_restarts_and_nobody_hears_of_it(scene: Scene, name: str) -> None:
     daemon, rs = scene.daemons[name], scene.rs
     rs.wait(lambda: scene.family(name)["end_of_rib"], f"have all of {name}")
@@ -99,7 +114,7 @@ def test_a_member_restarts_and_nobody_hears_of_it(scene: Scene, name: str) -> No
     daemon.kill()
     rs.wait(lambda: scene.family(name)["restart"] == "restarting", f"lose {name}")
     assert scene.family(name)["stale"] == 1
-    if isinstance(daemon, Bird):
+    if isinstance(daemon, Bird | Gobgp):
         daemon.restarts = True
     daemon.start()
     daemon.wait_established()
@@ -171,33 +186,95 @@ def test_a_plain_stop_takes_our_routes_along(scene: Scene) -> None:
     assert not (scene.rs.workdir / "rs.sock.state").exists()
 
 
-def test_a_member_that_stays_away_is_the_last_choice(lan: Lan, tmp_path: Path) -> None:
-    """RFC 9494: marked, for GoBGP and FRR, who know; withdrawn from the collector."""
+def skip_unless_all() -> None:
     for name in NAMES:
         if (reason := DAEMONS[name].missing()) is not None:
             pytest.skip(reason)
+
+
+def marked(daemon: Daemon, *prefixes: str) -> bool:
+    """Whether a daemon has these with LLGR_STALE, for which FRR has words."""
+    routes = daemon.routes()
+    words = {"65535:6", "llgr-stale"}
+    return all(p in routes and words & routes[p].communities for p in prefixes)
+
+
+@pytest.mark.parametrize("name", ["bird", "gobgp"])
+def test_a_member_that_stays_away_is_the_last_choice(lan: Lan, tmp_path: Path, name: str) -> None:
+    """RFC 9494: marked, for the other one and FRR, who know; withdrawn from the collector."""
+    skip_unless_all()
     scene = Scene(lan, tmp_path, long_lived=True)
-    daemon, gobgp, frr = (scene.daemons[name] for name in ("bird", "gobgp", "frr"))
-    prefix = scene.prefixes["bird"]
-
-    def marked(other: Daemon) -> bool:
-        # FRR has words for it.
-        return bool({"65535:6", "llgr-stale"} & other.routes()[prefix].communities)
-
+    daemon, prefix = scene.daemons[name], scene.prefixes[name]
+    others = [other for other in scene.daemons.values() if other is not daemon]
+    assert isinstance(daemon, Bird | Gobgp)
     try:
         scene.start()
-        for other in (gobgp, frr):
+        for other in others:
             other.wait_routes(prefix)
         daemon.kill()
         scene.watcher.wait_gone(prefix)
-        for other in (gobgp, frr):
-            other.wait(lambda: marked(other), "have it marked as stale")  # noqa: B023
-        assert scene.family("bird")["restart"] == "long-lived"
-        assert isinstance(daemon, Bird)
+        for other in others:
+            other.wait(lambda: marked(other, prefix), "have it marked as stale")  # noqa: B023
+        assert scene.family(name)["restart"] == "long-lived"
         daemon.restarts = True
         daemon.start()
         scene.watcher.wait_routes(prefix)
-        for other in (gobgp, frr):
-            other.wait(lambda: not marked(other), "have it fresh again")  # noqa: B023
+        for other in others:
+            other.wait(lambda: not marked(other, prefix), "have it fresh again")  # noqa: B023
+    finally:
+        scene.stop()
+
+
+def test_we_stay_away_and_our_routes_are_the_last_choice(lan: Lan, tmp_path: Path) -> None:
+    """RFC 9494, the other way round: BIRD and GoBGP keep and mark them, FRR soon drops them."""
+    skip_unless_all()
+    scene = Scene(lan, tmp_path, long_lived=True, restart_time=2)
+    bird, frr, gobgp = (scene.daemons[name] for name in ("bird", "frr", "gobgp"))
+    try:
+        scene.start()
+        for name, daemon in scene.daemons.items():
+            daemon.wait_routes(*scene.others(name))
+        time.sleep(2.5)  # the state file is looked after every two seconds
+        scene.rs.kill()
+        for name, daemon in (("bird", bird), ("gobgp", gobgp)):
+            theirs = scene.others(name)
+            daemon.wait(lambda: marked(daemon, *theirs), "mark what rs has left")  # noqa: B023
+        frr.wait_gone(*scene.others("frr"))
+        scene.rs.start()
+        for name, daemon in scene.daemons.items():
+            daemon.wait_routes(*scene.others(name))
+            for prefix in scene.others(name):
+                daemon.wait(lambda: not marked(daemon, prefix), "have it fresh again")  # noqa: B023
+    finally:
+        scene.stop()
+
+
+def test_notifications_of_gobgp(lan: Lan, tmp_path: Path) -> None:
+    """RFC 8538: a reset leaves its routes with us; we stop with a Hard Reset, which does not.
+
+    GoBGP 3.10 has no Hard Reset for a shutdown of its own, so then we keep its routes, as we must;
+    and it sets no F bit after a reset, so then they go when it is back, and come anew.
+    """
+    skip_unless_all()
+    scene = Scene(lan, tmp_path, graceful_notification=True)
+    gobgp, prefix = scene.daemons["gobgp"], scene.prefixes["gobgp"]
+    assert isinstance(gobgp, Gobgp)
+    us = scene.rs.host.address
+    try:
+        scene.start()
+        gobgp.wait_routes(*scene.others("gobgp"))
+        scene.rs.wait(lambda: scene.family("gobgp")["end_of_rib"], "have all of gobgp")
+        said = len(scene.watcher.updates())
+        gobgp.gobgp("neighbor", us, "reset")
+        scene.rs.wait(lambda: scene.family("gobgp")["stale"], "keep what gobgp had sent")
+        assert len(scene.watcher.updates()) == said
+        gobgp.wait_established(timeout=50)  # it pauses for half a minute
+        scene.rs.wait(lambda: scene.family("gobgp")["end_of_rib"], "have all of gobgp again")
+        assert scene.family("gobgp")["stale"] == 0
+        gobgp.wait_routes(*scene.others("gobgp"))
+        scene.watcher.wait_routes(prefix)
+        assert scene.rs.stop() == 0
+        gobgp.wait(lambda: not gobgp.routes(), "drop what it had from rs")
+        assert "Reason=hard-reset" in gobgp.log.read_text()
     finally:
         scene.stop()

@@ -92,6 +92,8 @@ class Neighbor:
     """Graceful restart, as helper and as restarting speaker, where it is off otherwise."""
     long_lived: int = 0
     """Seconds of long-lived graceful restart (RFC 9494)."""
+    notification: bool = False
+    """Routes are kept after a NOTIFICATION, too (RFC 8538); only GoBGP."""
     role: str | None = None
     """What the daemon is to the neighbor (RFC 9234), as `rs` spells it; only BIRD and FRR know."""
     strict_role: bool = False

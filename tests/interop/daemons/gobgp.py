@@ -32,6 +32,10 @@ class Gobgp(Daemon):
 
     # -- life ------------------------------------------------------------------------------------
 
+    restarts = False
+    """The next start is a graceful restart: neighbors are enabled when routes are there again, as
+    its End-of-RIB would come before them."""
+
     @property
     def _target(self) -> str:
         return f"unix://{self.workdir / 'api.sock'}"
@@ -40,6 +44,7 @@ class Gobgp(Daemon):
         return [
             *("gobgpd", "-f", str(self.workdir / "gobgpd.toml"), "--log-plain"),
             *("--pprof-disable", f"--api-hosts={self._target}"),
+            *(["-r"] if self.restarts else []),
         ]
 
     def write_config(self) -> None:
@@ -70,6 +75,7 @@ class Gobgp(Daemon):
                 "[neighbors.config]",
                 f'neighbor-address = "{neighbor.address}"',
                 f"peer-as = {neighbor.asn}",
+                f"admin-down = {str(self.restarts).lower()}",
                 "[neighbors.transport.config]",
                 f'local-address = "{local}"',
                 f"passive-mode = {str(neighbor.passive).lower()}",
@@ -86,6 +92,7 @@ class Gobgp(Daemon):
                     "enabled = true",
                     "restart-time = 60",
                     f"long-lived-enabled = {str(bool(neighbor.long_lived)).lower()}",
+                    f"notification-enabled = {str(neighbor.notification).lower()}",
                 ]
             for family in neighbor.families:
                 lines += [
@@ -116,6 +123,9 @@ class Gobgp(Daemon):
             for number, community in enumerate(communities, start=1):
                 words = [prefix, "identifier", str(number), "origin", "igp", "nexthop", own]
                 self.gobgp("global", "rib", "add", *words, "community", community, "-a", family)
+        if self.restarts:
+            for address in self.neighbors:
+                self.gobgp("neighbor", address, "enable")
 
     def gobgp(self, *words: str) -> Any:
         """Run `gobgp -j`; return the decoded answer, or its text where that is not JSON."""
