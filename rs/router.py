@@ -47,6 +47,7 @@ from rs.scheduler import LoopStats, Scheduler
 from rs.session_types import Down
 from rs.startup import Startup
 from rs.transitfree import note_transit
+from rs.unwanted import note_unwanted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -319,6 +320,7 @@ class Router:
                 self._describe(peer, peer.neighbor, again=peer.ups > 0)
                 self.membership.renew()
         peer.up_since = now
+        peer.looked_at = False
         peer.ups += 1
         peer.conn = conn
         peer.tell_restarted(restarted=False)
@@ -551,6 +553,8 @@ class Router:
             self.on_commands(peer)
             self.on_wake()
         for peer in note_transit(self.rib, self.peers.values()):
+            self.on_commands(peer)
+        for peer in note_unwanted(self.rib, self.peers.values(), now):
             self.on_commands(peer)
         self.check_startup()
 

@@ -48,6 +48,10 @@ SEND_BATCH = 16
 """Sockets written to between two looks at the clock."""
 ACCEPT_BUDGET = 0.004
 """Seconds of accepting; a new session takes about 0.2 ms."""
+REFUSALS = 60.0
+"""Seconds in which connections refused to one address make one line in the log."""
+MAX_REFUSED = 4096
+"""Addresses that this is remembered of."""
 ACCEPT_PAUSE = 1.0
 """Seconds without accepting after the system refused a connection."""
 LINGER = 1.0
@@ -151,6 +155,8 @@ class Transport:
         self._retry: asyncio.TimerHandle | None = None
         self._timers: dict[Peer, tuple[float, asyncio.TimerHandle]] = {}
         self._next_send = 0
+        self._refused: dict[str, tuple[float, int]] = {}
+        """Until when refusals to an address are only counted, and how many they are."""
         self._closed = False
         self._faults_told = 0
         router.on_wake = self._schedule_turn
@@ -273,20 +279,32 @@ class Transport:
             host = address[0].partition("%")[0]
             peer, why = self.router.accept(host)
             if peer is None:
-                log.info("connection from %s refused: %s", host, why)
-                sock.close()
+                self._refuse(sock, host, why)
                 continue
             if peer.session.connected_at_all:
                 # Who was reset comes back at once, and must not collide with its former self.
                 self._read_out(c for c in self._connections if c.peer is peer)
             local = peer.neighbor.local_address
             if local is not None and sock.getsockname()[0] != local:
-                log.info("connection from %s refused: it is not to %s", host, local)
-                sock.close()
+                self._refuse(sock, host, f"it is not to {local}")
                 continue
             conn = self._adopt(peer, sock)
             if conn is not None:
                 self._opened(conn, outbound=False)
+
+    def _refuse(self, sock: socket.socket, host: str, why: str) -> None:
+        """Close a connection that nobody has been configured for; whoever scans fills no log."""
+        sock.close()
+        now = self.router.now()
+        until, n = self._refused.get(host, (0.0, 0))
+        if now < until:
+            self._refused[host] = (until, n + 1)
+            return
+        if len(self._refused) >= MAX_REFUSED:
+            self._refused.clear()
+        self._refused[host] = (now + REFUSALS, 0)
+        more = f"; so were {n} more before it" if n else ""
+        log.info("connection from %s refused: %s%s", host, why, more)
 
     def _accept_again(self, listener: socket.socket) -> None:
         if listener.fileno() >= 0:

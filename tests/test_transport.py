@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import uvloop
 
-from rs.transport import HOLDING, READ_BUDGET, READ_LEN, RETRY, Connection, Transport
+from rs.transport import HOLDING, READ_BUDGET, READ_LEN, REFUSALS, RETRY, Connection, Transport
 
 
 class Loop:
@@ -301,3 +301,25 @@ def test_a_reset_behind_data_is_noticed(n):
     uvloop.run(main())
     assert events[-1] == "Connection reset by peer"
     assert sum(events[:-1]) == n
+
+
+def test_whoever_connects_again_and_again_fills_no_log(bench, caplog):
+    caplog.set_level("INFO", logger="rs.session")
+    bench.transport.router.accept = lambda host: (None, "no neighbor has this address")
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    bench.ends.append(listener)
+
+    def connect(n):
+        caplog.clear()
+        for _ in range(n):
+            bench.ends.append(socket.create_connection(listener.getsockname()))
+        bench.transport._on_accept(listener)
+        return [record.getMessage() for record in caplog.records]
+
+    line = "connection from 127.0.0.1 refused: no neighbor has this address"
+    assert connect(5) == [line]
+    bench.now += REFUSALS - 1
+    assert connect(1) == []
+    bench.now += 1
+    assert connect(1) == [f"{line}; so were 5 more before it"]
