@@ -57,6 +57,21 @@ NOT_DEFAULTS = frozenset({"address", "range", "filters", "mapped_asn"})
 """Keys of a neighbor that say which one it is, or whose defaults have their own table."""
 
 
+def _elsewhere(name: str, model: type) -> str:
+    """Return where a key belongs that is of another table than `model`'s; "" if it is of none."""
+    places = [
+        f"[{table}]"
+        for table, other in TABLES.items()
+        if other is not model and name in keys_of(other)
+        if table != "defaults" or name not in NOT_DEFAULTS
+    ]
+    if model is not Neighbor and name in keys_of(Neighbor):
+        places.append("[[neighbors]]")
+    elif model is Neighbor and name in keys_of(Filters):
+        places.append("[neighbors.filters]")
+    return f"it belongs in {' or '.join(places)}" if places else ""
+
+
 def _values(
     model: type,
     table: Mapping[str, Any],
@@ -71,7 +86,7 @@ def _values(
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in keys:
-            known = suggestion(name, frozenset(keys) - without)
+            known = _elsewhere(name, model) or suggestion(name, frozenset(keys) - without)
             if name == "include":
                 known = "include stands at the top of the file, before the first table"
             faults.add(source, (*where, name), f"unknown key; {known}")

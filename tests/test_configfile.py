@@ -284,6 +284,26 @@ def test_refused_shapes(problems, text, words):
     assert words in problem
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{RS}listen_port = 5\n", "unknown key; "),
+        (f"{RS}hold_time = 30\n", "unknown key; it belongs in [defaults] or [[neighbors]]"),
+        (f"{RS}role = 5\n", "5 does not fit"),
+        (f"{RS}[defaults]\nmax_prefix_ipv4 = 5\n", "unknown key; it belongs in [filters]"),
+        (f"{RS}[api]\nrpki = 'reject'\n", "unknown key; it belongs in [filters]"),
+        (f"{RS}[rpki]\nmed = 'always'\n", "unknown key; it belongs in [router]"),
+        (
+            f"{RS}[[neighbors]]\naddress = '10.1.0.1'\nasn = 5\nmax_prefix_ipv4 = 5\n",
+            "unknown key; it belongs in [filters] or [neighbors.filters]",
+        ),
+    ],
+)
+def test_a_key_of_another_table(problems, text, words):
+    (problem,) = problems(text)
+    assert words in problem
+
+
 def test_included_files_hold_no_other_tables(problems):
     found = problems(
         'include = ["members.d/*.toml"]\n' + RS, a="[defaults]\nhold_time = 3\n", b="nonsense = 1\n"
