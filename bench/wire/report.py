@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.wire.figures import FLOOR, RS, FiguresError, read
-from bench.wire.goals import ELSEWHERE, judge
+from bench.wire.goals import judge
 from bench.wire.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
@@ -176,10 +176,6 @@ def _goals(figures: Figures) -> Iterator[str]:
     yield row(["---", "---", "---", "--:", "---"])
     for v in verdicts:
         yield row([v.goal.scenario, v.goal.text(), v.against, v.figure, words[v.met]])
-    yield ""
-    yield "Goals that these figures cannot judge:"
-    yield ""
-    yield from (f"* {line}" for line in ELSEWHERE)
     yield ""
 
 
