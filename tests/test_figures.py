@@ -106,6 +106,32 @@ def test_runs_of_several_files_are_put_together(file: Path, tmp_path: Path) -> N
     assert cell.main.runs == 3
 
 
+def test_scenarios_stand_in_the_order_of_the_matrix(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "b.json"
+    other.write_text(json.dumps(content(W12=loads(), W3=loads())))
+    assert read([other, file]).scenarios == ["W1", "W3", "W7b", "W12"]
+
+
+def test_fifty_joins_and_slow_members_are_judged(tmp_path: Path) -> None:
+    def judged(cpu: float, rss: int) -> dict[str, bool | None]:
+        def joined(used: float) -> list[dict[str, Any]]:
+            return [run(phase("load", 1.0), phase("join-50", 0.4, cpu_s=used))]
+
+        path = tmp_path / "a.json"
+        found = content(
+            W1={"rs": [run(phase("load", 1.0))]},
+            W6={"rs": joined(cpu), "floor": joined(0.2)},
+            W9={"rs": [run(phase("load", 1.0, rss=rss))]},
+        )
+        path.write_text(json.dumps(found))
+        return {f"{v.goal.scenario} {v.goal.figure}": v.met for v in goals.judge(read([path]))}
+
+    assert judged(0.3, 115_000_000)["W6 cpu_s"] is True
+    assert judged(1.0, 115_000_000)["W6 cpu_s"] is False
+    assert judged(0.3, 115_000_000)["W9 rss"] is True
+    assert judged(0.3, 130_000_000)["W9 rss"] is False
+
+
 def test_another_version_is_another_daemon(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "b.json"
     data = content(W1={"bird": [run(phase("load", 50.0))]})

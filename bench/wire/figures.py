@@ -114,8 +114,9 @@ class Figures:
 
     @property
     def scenarios(self) -> list[str]:
-        """Ids, in their order in the files."""
-        return list(dict.fromkeys(scenario for scenario, _ in self.cells))
+        """Ids, in the order of the matrix; those it no longer has come last."""
+        found = {scenario for scenario, _ in self.cells}
+        return [s for s in SCENARIOS if s in found] + sorted(found - set(SCENARIOS))
 
     def labels(self, name: str) -> list[str]:
         """Return the labels of all versions of a daemon."""
