@@ -101,6 +101,8 @@ class Neighbor:
     """Takes several paths of a prefix (RFC 7911)."""
     sends_paths: bool = False
     """Sends several; only BIRD and GoBGP."""
+    options: tuple[str, ...] = ()
+    """Statements of the session in the daemon's own words; only BIRD."""
 
     @property
     def version(self) -> int:

@@ -73,6 +73,7 @@ class Bird(Daemon):
                 *(["  passive;"] if neighbor.passive else []),
                 *([f"  local role {neighbor.role.replace('-', '_')};"] if neighbor.role else []),
                 *(["  require roles;"] if neighbor.strict_role else []),
+                *(f"  {statement};" for statement in neighbor.options),
             ]
             for family in neighbor.families:
                 table, version = FAMILY[family]
