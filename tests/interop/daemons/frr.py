@@ -1,24 +1,30 @@
 """FRR: bgpd with zebra; networks with route-maps, changed by vtysh; JSON from `show`.
 
 zebra has to be there: without it bgpd knows no interfaces, and takes every IPv6 next hop which
-comes with a link-local address for an error.
+comes with a link-local address for an error. RS_FRR names another folder than Debian's with bgpd;
+where that has no zebra, tests of IPv4 without restarts do as well. Its vtysh is found first on PATH.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .base import FAMILIES, WAIT, Daemon, Route, Seen, communities_from_text
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .lan import Process
 
 FAMILY = dict(zip(FAMILIES, ("ipv4 unicast", "ipv6 unicast"), strict=True))
 
+SBIN = Path(os.environ.get("RS_FRR") or "/usr/lib/frr")
+ZEBRA = SBIN / "zebra"
+ALONE = bool(os.environ.get("RS_FRR")) and not ZEBRA.exists()
+"""bgpd does without zebra."""
 LEARNED = 179
 """Tag of routes from neighbors, which are not exported."""
 
@@ -27,7 +33,7 @@ class Frr(Daemon):
     """FRR's bgpd, 8 or later."""
 
     name = "frr"
-    programs = ("/usr/lib/frr/bgpd", "/usr/lib/frr/zebra", "vtysh")
+    programs = (str(SBIN / "bgpd"), *([] if ALONE else [str(ZEBRA)]), "vtysh")
     package = "frr"
     default_med = 0
 
@@ -37,6 +43,15 @@ class Frr(Daemon):
             [cls.programs[0], "--version"], capture_output=True, text=True, check=False
         )
         return done.stdout.splitlines()[0] if done.stdout else done.stderr.strip()
+
+    @classmethod
+    def release(cls) -> tuple[int, ...]:
+        """Return the numbers of the version, such as (8, 4, 4); (0,) where there is none."""
+        try:
+            found = re.search(r"version (\d+(?:\.\d+)*)", cls.version())
+        except OSError:
+            found = None
+        return tuple(map(int, found[1].split("."))) if found else (0,)
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -56,13 +71,17 @@ class Frr(Daemon):
         ]
 
     def command(self) -> list[str]:
-        return [self.programs[0], "--no_kernel", *self._common("bgpd")]
+        alone = ["--no_zebra"] if ALONE else []
+        return [self.programs[0], "--no_kernel", *alone, *self._common("bgpd")]
 
     def start(self) -> None:
+        if ALONE:
+            super().start()
+            return
         (self.workdir / "zebra.conf").write_text("")
         self._zserv.unlink(missing_ok=True)
         self._zebra = self.host.start(
-            [self.programs[1], *self._common("zebra")], self.workdir / "zebra.log", cwd=self.workdir
+            [str(ZEBRA), *self._common("zebra")], self.workdir / "zebra.log", cwd=self.workdir
         )
         self.wait(self._zserv.exists, "have zebra listening")
         super().start()
