@@ -32,6 +32,7 @@ ELSEWHERE = {
     "shutdown": ("rs.control_cli", "shutdown", "End a neighbor's session; it stays down."),
     "enable": ("rs.control_cli", "enable", "Start the session of a neighbor that was shut down."),
     "refresh": ("rs.control_cli", "refresh", "Ask a neighbor for its routes again."),
+    "measure": ("rs.control_cli", "measure", "Measure a neighbor's round-trip time anew."),
     "import": ("rs.import_cli", "import_", "Write a configuration from another program's files."),
     "policy": ("rs.policy_cli", "policy", "Try policies out on routes, or on an MRT file."),
     "replay": ("rs.replay_cli", "replay", "Play an MRT file into a BGP speaker."),

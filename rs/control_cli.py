@@ -101,3 +101,11 @@ def enable(address: str, api: str | None) -> None:
 def refresh(address: str, api: str | None) -> None:
     """Ask a neighbor for its routes again (RFC 2918)."""
     _act(api, address, "refresh")
+
+
+@click.command()
+@_address
+@api_option
+def measure(address: str, api: str | None) -> None:
+    """Measure a neighbor's round-trip time anew, where its `rtt` is "measured"."""
+    _act(api, address, "measure")

@@ -256,6 +256,10 @@ class Api:
         """Ask the neighbor for its routes again (RFC 2918)."""
         return self._act(request, "refresh")
 
+    def measure(self, request: Request) -> Ok:
+        """Measure the round-trip time anew, for the communities that go by it."""
+        return self._act(request, "measure")
+
     def shutdown(self, request: Request) -> Ok:
         """End the session by Cease / Administrative Shutdown; it stays down."""
         return self._act(request, "shutdown")
@@ -360,6 +364,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/v1/neighbors", Api.neighbors, list[Neighbor], lines=Neighbor),
     _action("reset", Api.reset),
     _action("refresh", Api.refresh),
+    _action("measure", Api.measure),
     _action("shutdown", Api.shutdown),
     _action("enable", Api.enable),
     Endpoint(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rs.peer import Conn, Peer
     from rs.router import Router
 
+MEASURE_EVERY = 60
+"""Seconds between two measurements of a neighbor's round-trip time."""
 COMPILE_STEP = 2048
 """Attribute sets compiled anew in between."""
 
@@ -38,11 +40,32 @@ class Membership:
         self._own_addresses: set[str] = set()
         self._clusters = {identifier_number(router.config.router.cluster_id)}
 
-    def measure(self, peer: Peer, conn: Conn) -> None:
-        """Take over the round-trip time of a session for communities that go by it."""
+    def measure_again(self, now: float) -> None:
+        """Measure a part of the neighbors, each about once in MEASURE_EVERY; call once a second.
+
+        Only a shorter time counts: acknowledgments come late for many reasons, and never early. So
+        a neighbor is moved as often as there are thresholds at most, and routes do not flap. Who
+        knows that a path has become longer has it measured anew, or begins a session.
+        """
+        turn = int(now) % MEASURE_EVERY
+        for peer in list(self._router.peers.values()):
+            conn = peer.conn
+            if peer.slot % MEASURE_EVERY != turn or conn is None:
+                continue
+            if peer.neighbor.rtt is Rtt.MEASURED:
+                self.measure(peer, conn, shorter=True)
+
+    def measure(self, peer: Peer, conn: Conn, *, shorter: bool = False) -> None:
+        """Take over the round-trip time of a session for communities that go by it.
+
+        `shorter`: only if it is shorter than what is known.
+        """
         if peer.neighbor.rtt is not Rtt.MEASURED:
             return
-        before, peer.measured_rtt = peer.measured_rtt, conn.rtt()
+        before, found = peer.measured_rtt, conn.rtt()
+        if shorter and before is not None and (found is None or found >= before):
+            return
+        peer.measured_rtt = found
         thresholds = self._router.config.communities.rtt_thresholds
         if _side(before, thresholds) != _side(peer.measured_rtt, thresholds):
             self.renew()

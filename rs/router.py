@@ -28,7 +28,7 @@ from rs._fastpath.sets import MemberSets
 from rs._fastpath.walks import purge_step
 from rs.communities import make_rules
 from rs.communityconfig import BlackHolePolicy
-from rs.config import AsSetRule, MedRule
+from rs.config import AsSetRule, MedRule, Rtt
 from rs.configvalues import identifier_number, in_family
 from rs.fsm import Event
 from rs.groups import Groups
@@ -552,6 +552,7 @@ class Router:
         for peer in self.restarts.tick(now):
             self.on_commands(peer)
             self.on_wake()
+        self.membership.measure_again(now)
         for peer in note_transit(self.rib, self.peers.values()):
             self.on_commands(peer)
         for peer in note_unwanted(self.rib, self.peers.values(), now):
@@ -580,9 +581,9 @@ class Router:
             peer.session.stop(now, CeaseSubcode.ADMIN_SHUTDOWN, communication)
 
     def peer_action(self, address: str, action: str, communication: str = "") -> bool:
-        """Do `reset`, `shutdown`, `enable` or `refresh` to a peer; False if there is none.
+        """Do `reset`, `shutdown`, `enable`, `refresh` or `measure` to a peer; False without one.
 
-        ValueError for another action, or a refresh that the peer cannot do.
+        ValueError for another action, or for one that cannot be done with the peer.
         """
         peer = self._by_address.get(address)
         if peer is None:
@@ -605,8 +606,15 @@ class Router:
                 sent = [peer.session.send_refresh(f, RefreshSubtype.REQUEST, now) for f in families]
                 if not any(sent):
                     raise ValueError(f"{address} has no session that can be refreshed")
+            case "measure":
+                if peer.neighbor.rtt is not Rtt.MEASURED:
+                    raise ValueError(f'{address} is not measured: its rtt is not "measured"')
+                if peer.conn is None:
+                    raise ValueError(f"{address} has no session that can be measured")
+                self.membership.measure(peer, peer.conn)
             case _:
-                raise ValueError(f"unknown action {action!r}: reset, shutdown, enable or refresh")
+                known = "reset, shutdown, enable, refresh or measure"
+                raise ValueError(f"unknown action {action!r}: {known}")
         self.on_commands(peer)
         self.on_wake()
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 
 import pytest
 
@@ -223,8 +224,8 @@ def test_control_communities_off_means_nothing_at_all(tmp_path):
     assert found["large_communities"] == ((RS_ASN, 103, 0),)
 
 
-def test_measured_round_trip_times(tmp_path):
-    """Of the connection, when a session comes up; later ones count from the next session on."""
+def measured(tmp_path) -> Lab:
+    """10.1.0.2 and 10.1.0.3 are measured; a route of 10.1.0.1 goes to who is within 20 ms."""
     keys = {**NEIGHBOR_KEYS, "10.1.0.2": 'rtt = "measured"', "10.1.0.3": 'rtt = "measured"'}
     neighbors = [f'address = "{a}"\nasn = {n}\n{keys[a]}' for a, n in MEMBERS.items()]
     lab = Lab(tmp_path, config_text(*neighbors, head=HEAD.replace("PRESET", "euro-ix")))
@@ -232,6 +233,12 @@ def test_measured_round_trip_times(tmp_path):
     lab.up(*MEMBERS)
     tag = f"{RS_ASN}:2:20"
     lab.announce("10.1.0.1", "10.9.0.0/16", more=large_communities(tag))
+    return lab
+
+
+def test_measured_round_trip_times(tmp_path):
+    """Of the connection, when a session comes up."""
+    lab = measured(tmp_path)
     assert "10.9.0.0/16" in tables(lab)["10.1.0.2"]
     assert "10.9.0.0/16" in tables(lab)["10.1.0.3"]  # not known: neither near nor far
     for ms, due in ((20, True), (21, False), (1, True)):
@@ -248,6 +255,45 @@ def test_measured_round_trip_times(tmp_path):
     assert lab.peer("10.1.0.2").rtt == 1
 
 
+def pass_minutes(lab: Lab, n: int) -> None:
+    for _ in range(60 * n):
+        lab.time += 1
+        lab.router.housekeeping(lab.time)
+    lab.settle()
+
+
+def test_only_a_shorter_round_trip_time_counts_until_it_is_asked_for(tmp_path):
+    """So nobody goes to and fro over a threshold."""
+    lab = measured(tmp_path)
+    near = lab.peer("10.1.0.2")
+    lab.settle()
+    lab.sent.clear()
+    for ms in (20, 21, 500, 19, None):
+        near.conn.ms = ms
+        pass_minutes(lab, 1)
+        assert near.rtt == 19
+    assert not any(lab.sent.values())
+    lab.router.peer_action("10.1.0.2", "measure")
+    assert near.rtt is None
+    near.conn.ms = 30
+    pass_minutes(lab, 1)
+    assert near.rtt == 30, "what is not known yet is taken as it comes"
+    assert "10.9.0.0/16" not in tables(lab)["10.1.0.2"]
+    near.conn.ms = 12
+    pass_minutes(lab, 1)
+    assert near.rtt == 12
+    assert "10.9.0.0/16" in tables(lab)["10.1.0.2"]
+
+
+def test_who_cannot_be_measured(tmp_path):
+    lab = measured(tmp_path)
+    with pytest.raises(ValueError, match="not measured"):
+        lab.router.peer_action("10.1.0.1", "measure")
+    lab.down("10.1.0.2")
+    with pytest.raises(ValueError, match="no session"):
+        lab.router.peer_action("10.1.0.2", "measure")
+
+
 def test_rejected_routes_are_shown_with_their_communities(tmp_path):
     head = HEAD.replace("[filters]", '[filters]\nreject_policy = "tag"')
     lab = exchange(tmp_path, preset="arouteserver", more="", head=head)
@@ -259,6 +305,27 @@ def test_rejected_routes_are_shown_with_their_communities(tmp_path):
     found = {p["neighbor"]: p["reject_communities"] for p in route["paths"]}
     assert found["10.1.0.1"] == ["65520:0", f"{RS_ASN}:65520:0"]
     assert found["10.1.0.2"] == ["65520:6", f"{RS_ASN}:65520:6", f"{RS_ASN}:1101:7"]
+
+
+class Told:
+    """A socket whose TCP_INFO is given."""
+
+    def __init__(self, n: int, **words: int) -> None:
+        self.info = bytearray(n)
+        for at, word in words.items():
+            struct.pack_into("=I", self.info, int(at[3:]), word)
+
+    def getsockopt(self, level: int, option: int, n: int) -> bytes:
+        assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO)
+        return bytes(self.info[:n])
+
+
+def test_a_late_acknowledgment_is_no_distance():
+    """Both sides have spoken in turn, so the smoothed time has one of 40 ms in it."""
+    assert round_trip_time(Told(256, at_68=17_500, at_148=12_400)) == 12
+    assert round_trip_time(Told(256, at_68=17_500, at_148=0xFFFFFFFF)) == 18, "none yet"
+    assert round_trip_time(Told(104, at_68=17_500)) == 18, "an old kernel"
+    assert round_trip_time(Told(60)) is None
 
 
 def test_a_round_trip_time_is_read_from_the_kernel():

@@ -78,7 +78,7 @@ class TestActions:
         assert (code, out) == (1, "")
         assert err == f"rs: {B} has no session that can be refreshed\n"
 
-    @pytest.mark.parametrize("command", ["reset", "shutdown", "enable", "refresh"])
+    @pytest.mark.parametrize("command", ["reset", "shutdown", "enable", "refresh", "measure"])
     def test_no_such_neighbor(self, run, command):
         assert run(command, "10.9.9.9") == (1, "", "rs: no neighbor 10.9.9.9\n")
 
