@@ -23,7 +23,7 @@ from bench.tables import generate
 from bench.wire.bed import DAEMON, Bed
 from bench.wire.daemons import PORT, Daemon, Site, known
 from bench.wire.filters import Filters
-from bench.wire.process import MemoryGroup, listens
+from bench.wire.process import MemoryGroup, end, listens
 from bench.wire.scenarios import SCENARIOS, Scenario
 from bench.wire.worker import Order
 
@@ -112,12 +112,7 @@ def run_once(
                 result["said"] = (folder / "output").read_text(errors="replace")
             return result
         finally:
-            process.terminate()
-            try:
-                process.wait(daemon.stop_signal_s)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, daemon.stop_signal_s)
             memory.remove()
             # What rs says of itself when it ends: how long it ever held its loop.
             slices = re.findall(

@@ -1,11 +1,16 @@
 """What a daemon's processes use: memory and CPU of a process and all its descendants.
 
-In: the process id of the first one. Out: octets and seconds. Reads /proc; no descendant is assumed
-to end while it is measured (none of the daemons works that way).
+In: the process id of the first one. Out: octets and seconds; and how all of them end. Reads /proc;
+no descendant is assumed to end while it is measured (none of the daemons works that way).
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +64,34 @@ def usage(pid: int) -> Usage:
         except OSError:
             continue
     return Usage(rss, peak, cpu, waited)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there, and more than a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def end(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """End a process and all its descendants, by force those who are still there after `seconds`."""
+    others = tree(process.pid)[1:]
+    deadline = time.monotonic() + seconds
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    # Children end when they notice, which may be after their parent.
+    for pid in others:
+        while alive(pid):
+            if time.monotonic() > deadline:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
 
 
 class MemoryGroup:
