@@ -230,11 +230,15 @@ class Frr(Daemon):
             "0",
             *("-i", str(folder / "bgpd.pid"), "--vty_socket", str(folder)),
             *("-z", str(folder / "zserv.api")),
+            # Versions that have it close sessions with IPv6 else, knowing no address of ours.
+            *(["-x"] if site.ipv6 and "--v6-with-v4-nexthop" in self._output("--help") else []),
         ]
 
 
 class OpenBgpd(Daemon):
     name = "openbgpd"
+    # It does for whom a filter keeps the best one from, but not for the member who brought that.
+    can_next_best = False
 
     def version(self) -> str:
         return self._output("-V").split()[-1]
@@ -251,15 +255,20 @@ class OpenBgpd(Daemon):
         ]
         if site.next_best:
             lines.append("rde evaluate all")
+        extended = tuple(map(int, self.version().split("."))) >= (8, 8)
         lines += ["group members {", " passive", " announce IPv4 unicast"]
+        lines.append(" announce as-4byte yes")  # newer ones else insist on it
         lines.append(f" announce IPv6 {'unicast' if site.ipv6 else 'none'}")
         if site.reflector:
             lines.append(" route-reflector")
         else:
             lines += [" set nexthop no-modify", " enforce neighbor-as no"]
+            # A next hop that is not in the session's own subnet is kept for distant neighbors only.
+            lines += [" multihop 2"] if site.ipv6 else []
         for m in range(site.members):
             extra = " announce add-path send all\n" if m in site.addpath else ""
-            extra += " announce extended yes\n" if m in site.extended else ""
+            if m in site.extended and extended:
+                extra += " announce extended message yes\n"
             lines.append(f" neighbor {site.address(m)} {{\n  remote-as {site.asn(m)}\n {extra} }}")
         lines += ["}", "allow from any", "allow to any"]
         if site.tags:
