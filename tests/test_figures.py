@@ -11,8 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from bench.wire import chart, goals, report
+from bench.wire.bed import DAEMON
 from bench.wire.figures import FiguresError, read
 from bench.wire.scenarios import SCENARIOS
+from bench.wire.worker import Order, Run, half_s
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -255,7 +257,9 @@ def test_chart_is_drawn_twice_the_same(file: Path, tmp_path: Path, suffix: str) 
         "rs": [run(phase("load", 1.0), phase("drop", 0.1))],
         "frr": [{"error": "does not listen"}],
         "bird": [run(phase("load", None))],
+        "gobgp": [run(phase("load", None, beyond_s=150.0))],
     }
+    data["versions"]["gobgp"] = "4"
     file.write_text(json.dumps(data))
     pictures = [tmp_path / f"{n}.{suffix}" for n in (1, 2)]
     for picture in pictures:
@@ -264,6 +268,7 @@ def test_chart_is_drawn_twice_the_same(file: Path, tmp_path: Path, suffix: str) 
     assert pictures[0].read_bytes() == pictures[1].read_bytes()
     if suffix == "svg":
         assert "<svg" in pictures[0].read_text()
+        assert "<!-- &gt; 150 -->" in pictures[0].read_text()
 
 
 def test_chart_says_what_it_needs(
@@ -290,3 +295,116 @@ def test_slices_and_memory_a_path_are_judged(tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text(json.dumps(content(W5={"rs": [loaded]})))
     verdicts = {v.goal.figure: v for v in goals.judge(read([tmp_path / "old.json"]))}
     assert verdicts["slice_s"].met is None
+
+
+def cut(seconds: float) -> dict[str, Any]:
+    """A phase that was ended while members still waited."""
+    return phase("load", None, beyond_s=seconds)
+
+
+def test_who_is_cut_off_is_behind_by_at_least_that(tmp_path: Path) -> None:
+    path = tmp_path / "g.json"
+    late = {"bird": [run(cut(150.0)), run(cut(160.0))], "frr": [run(cut(15.0))]}
+    path.write_text(json.dumps(content(W1=loads() | late)))
+    found = verdicts(path)
+    # 57 times 2.625 s are more than 35 times; 5.7 times are not 8, but need not be all.
+    assert found["W1 load: time at least 35x shorter than bird's [bird]"] == ("> 57.14x", True)
+    assert found["W1 load: time at least 8x shorter than frr's [frr]"] == ("> 5.71x", None)
+    text = report.report(read([path]))
+    assert "| bird | load | > 150 | > 71.43 | > 57.14 | - |" in text
+    assert "not converged in 150 s, missing 7, 99 of 100 members exact" in text
+
+
+def test_a_time_that_only_some_runs_needed_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "h.json"
+    path.write_text(json.dumps(content(W1=loads() | {"bird": [run(cut(150.0)), run(cut(0.5))]})))
+    mixed = loads() | {"bird": [run(cut(150.0)), run(phase("load", 100.0))]}
+    cell = read([path]).cell("W1", "bird", "load")
+    assert cell is not None
+    assert cell.beyond == 0.5
+    path.write_text(json.dumps(content(W1=mixed)))
+    assert verdicts(path)["W1 load: time at least 35x shorter than bird's [bird]"][1] is None
+    text = report.report(read([path]))
+    assert "| bird | load | - | - | - | - |" in text
+    assert "not converged in 150 s in 1 of 2 runs" in text
+    # What came before the end is no time of ours either.
+    path.write_text(json.dumps(content(W1=loads() | {"rs": [run(cut(150.0))]})))
+    assert not any(met for goal, (_, met) in verdicts(path).items() if "RSS" not in goal)
+
+
+def test_sessions_and_phases_after_the_end_are_missing_with_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "i.json"
+    up = {"name": "up", "complete": False, "sessions": 40, "last_s": 60.0, "beyond_s": 60.0}
+    results = {
+        "rs": [run(phase("load", 1.0), phase("drop", 0.1))],
+        "bird": [run(cut(150.0))],
+        "frr": [run() | {"up": up}],
+    }
+    path.write_text(json.dumps(content(W8=results)))
+    text = report.report(read([path]))
+    assert "| bird | load | > 150 |" in text
+    assert "| bird | drop | - | - |" in text
+    assert "failed: not complete: load" in text
+    assert "failed: 40 of 100 sessions up in 60 s" in text
+
+
+def test_latency_of_changes_that_did_not_reach_everybody_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "j.json"
+    partly = run(phase("load", 1.0), phase("churn", None, p50_ns=1, p99_ns=2, beyond_s=150.0))
+    path.write_text(json.dumps(content(W7b={"rs": churn(), "bird": [partly]})))
+    text = report.report(read([path]))
+    assert "| bird | churn | - | - | - |" in text
+    assert "not converged in 150 s" in text
+    assert "churn, latency" not in text
+
+
+def test_half_of_the_members_is_half_of_all() -> None:
+    assert half_s([1.0, 2.0, 3.0], 3) == 2.0
+    assert half_s([1.0, 2.0, 3.0], 4) == 2.5
+    assert half_s([1.0, 2.0], 4) is None
+    assert half_s([1.0], 500) is None
+    assert half_s([], 0) is None
+
+
+class Sessions:
+    """What `_until` asks of the client: the goal is met, or something came, at a time in s."""
+
+    def __init__(self, met_at: float, last: float) -> None:
+        self.time, self.met_at, self.last = 0.0, met_at, last
+
+    def run(self, goal: int, seconds: float) -> bool:
+        self.time += seconds
+        return self.time >= self.met_at
+
+    def now(self) -> int:
+        return int(self.time * 1e9)
+
+    @property
+    def last_update(self) -> int:
+        return int(min(self.time, self.last) * 1e9)
+
+
+@pytest.mark.parametrize(
+    ("met_at", "last", "limit", "end"),
+    [(30, 30, 60, "goal"), (99, 99, 60, "late"), (99, 5, 60, "silent"), (99, 50, 60, "late")],
+)
+def test_a_phase_ends_by_its_goal_by_silence_or_by_time(
+    monkeypatch: pytest.MonkeyPatch, met_at: float, last: float, limit: float, end: str
+) -> None:
+    sessions = Sessions(met_at, last)
+    monkeypatch.setattr("bench.wire.worker.time.monotonic", lambda: sessions.time)
+    one = Run.__new__(Run)
+    vars(one).update(client=sessions, phase_s=limit)
+    assert one._until(0) == end
+
+
+def test_a_limit_shortens_what_a_scenario_allows_and_lengthens_nothing() -> None:
+    limits = [
+        (one.up_s, one.phase_s)
+        for limit in (None, 7.0, 1e6)
+        for one in [
+            Run(Order("W12", 1e-6, DAEMON, 179, 1, False, False, False, limit)),
+        ]
+    ]
+    w12 = SCENARIOS["W12"]
+    assert limits == [(w12.up_s, w12.timeout_s), (7.0, 7.0), (w12.up_s, w12.timeout_s)]

@@ -47,7 +47,12 @@ def site_of(scenario: Scenario, *, filters: str = "") -> Site:
 
 
 def run_once(
-    daemon: Daemon, scenario: Scenario, scale: float, *, filters: str = ""
+    daemon: Daemon,
+    scenario: Scenario,
+    scale: float,
+    *,
+    filters: str = "",
+    limit_s: float | None = None,
 ) -> dict[str, Any]:
     """One run: bed, daemon, client; everything is gone afterwards."""
     site = site_of(scenario.scaled(scale), filters=filters)
@@ -82,6 +87,7 @@ def run_once(
                 as_floor=daemon.judge_as_floor,
                 next_best=daemon.can_next_best and scenario.next_best,
                 plain=not daemon.can_addpath,
+                limit_s=limit_s,
             )
             worker = subprocess.run(
                 [
@@ -133,9 +139,19 @@ def spread(values: list[float | None], digits: int = 2) -> str:
     return text
 
 
+def beyond(phases: list[dict[str, Any]]) -> str:
+    """`> 150` where every run was ended after 150 s, else nothing."""
+    limits = [p["beyond_s"] for p in phases]
+    return f"> {min(limits):g}" if all(limits) else ""
+
+
 def verdict(phases: list[dict[str, Any]]) -> str:
+    """Whether members held what they were due, or what was wrong, over all runs."""
     words = []
     for p in phases:
+        if p["beyond_s"]:
+            words.append(f"{p['exact']} of {p['judged']} exact in {p['beyond_s']:g} s")
+            continue
         if p["exact"] == p["judged"] and not p["lost"]:
             words.append("exact" + (f", echoes {p['echoed']}" if p["echoed"] else ""))
         else:
@@ -187,7 +203,7 @@ def show(
             if base and all(lasts) and all(base):
                 ratio = f"{statistics.median(lasts) / statistics.median(base):.2f}"
             latency = "-"
-            if "p50_ns" in rows[0]:
+            if "p50_ns" in rows[0] and all(p["complete"] for p in rows):
                 mid = [
                     statistics.median([p[k] for p in rows]) / 1e6
                     for k in ("p50_ns", "p99_ns", "max_ns")
@@ -197,7 +213,7 @@ def show(
                 name if at == 0 else "",
                 versions[name] if at == 0 else "",
                 phase.name,
-                spread(lasts),
+                beyond(rows) or spread(lasts),
                 spread([p["median_s"] for p in rows]),
                 ratio,
                 spread([r["up"]["last_s"] for r in good]) if at == 0 else "",
@@ -223,6 +239,13 @@ def show(
 @click.option("--runs", default=1, show_default=True, help="Runs of each daemon, in turn.")
 @click.option("--scale", default=1.0, show_default=True, help="Multiplies prefixes.")
 @click.option(
+    "--timeout",
+    "limit_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="End a phase, and waiting for sessions, that needs longer: its figure is then '> S'.",
+)
+@click.option(
     "--filters",
     is_flag=True,
     help="Beside rs also rs+rules, with all import rules on, and rs+all, with communities too.",
@@ -236,6 +259,7 @@ def main(
     paths: tuple[str, ...],
     runs: int,
     scale: float,
+    limit_s: float | None,
     filters: bool,
     skip_missing: bool,
     keep: Path | None,
@@ -277,6 +301,7 @@ def main(
         "machine": {"kernel": platform.release(), "cpus": os.cpu_count(), "cpu": cpu_model()},
         "versions": versions,
         "scale": scale,
+        "timeout": limit_s,
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "results": {},
     }
@@ -286,7 +311,13 @@ def main(
         for _ in range(runs):
             for name in wanted:
                 try:
-                    run = run_once(daemons[name], scenario, scale, filters=filtered.get(name, ""))
+                    run = run_once(
+                        daemons[name],
+                        scenario,
+                        scale,
+                        filters=filtered.get(name, ""),
+                        limit_s=limit_s,
+                    )
                     results[name].append(run)
                 except RuntimeError as error:
                     results[name].append({"error": str(error)})

@@ -91,7 +91,8 @@ def _title(figures: Figures) -> str:
     return (
         f"{versions}. {figures.machine['cpus']} CPUs ({figures.machine['cpu']}), "
         f"{max(figures.dates)[:10]}, scale {figures.scale:g}.\nBars: median of all runs, whiskers: "
-        "least and most. Dashed: the floor, bytes copied without a table."
+        "least and most; hatched: ended before all had all. Dashed: the floor, bytes copied "
+        "without a table."
     )
 
 
@@ -111,7 +112,10 @@ def _row(figures: Figures, scenario: str, phase: str, labels: list[str], axes: l
     time, *others = axes
     for at, cell in enumerate(cells):
         if cell is not None:
-            _bar(time, at, cell, cell.main, scale)
+            if cell.beyond is None:
+                _bar(time, at, cell, cell.main, scale)
+            else:
+                _open_bar(time, at, cell, cell.beyond)
             if churn and (p99 := cell.get("p99_s")):
                 time.plot([p99.median * scale], [at], "|", color=LINE, markersize=9)
     base = floor.main if floor else None
@@ -172,6 +176,14 @@ def _bar(axis: Axes, at: int, cell: Cell, value: Spread | None, scale: float) ->
     )
 
 
+def _open_bar(axis: Axes, at: int, cell: Cell, limit: float) -> None:
+    """A run that was ended after `limit` s: a bar without an end."""
+    color = COLORS.get(cell.daemon, OTHER)
+    axis.barh(at, limit, height=0.72, color="white", edgecolor=color, hatch="////", linewidth=0)
+    text = f"> {_short(limit)}"
+    axis.annotate(text, (limit, at), (5, 0), textcoords="offset points", va="center", fontsize=7)
+
+
 def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
@@ -181,9 +193,11 @@ def _limits(cells: list[Cell | None], base: Spread | None, scale: float) -> tupl
     spreads = [cell.main for cell in cells if cell is not None] + [base]
     spreads += [cell.get("p99_s") for cell in cells if cell is not None and cell.churn]
     known = [s for s in spreads if s is not None and s.low > 0]
-    if not known:
+    ends = [cell.beyond for cell in cells if cell is not None and cell.beyond is not None]
+    lows, highs = [s.low for s in known] + ends, [s.high for s in known] + ends
+    if not lows:
         return 0.1, 1.0
-    return min(s.low for s in known) * scale / 2, max(s.high for s in known) * scale * 2
+    return min(lows) * scale / 2, max(highs) * scale * 2
 
 
 @click.command()

@@ -68,8 +68,10 @@ class Cell:
         if self.failed:
             return None
         if name in ("p50_s", "p99_s"):
+            # Of changes that did not reach everybody, those that did say nothing.
+            key = f"{name[:3]}_ns"
             return Spread.of(
-                [r[f"{name[:3]}_ns"] / 1e9 for r in self.rows if f"{name[:3]}_ns" in r]
+                [r[key] / 1e9 if r["complete"] else None for r in self.rows if key in r]
             )
         return Spread.of([row.get(name) for row in self.rows])
 
@@ -77,6 +79,15 @@ class Cell:
     def main(self) -> Spread | None:
         """Return what the phase is about: median latency of churn, else the last member's time."""
         return self.get("p50_s" if self.churn else "last_s")
+
+    @property
+    def beyond(self) -> float | None:
+        """Seconds after which every run was ended while members still waited: time is more."""
+        limits = [row.get("beyond_s") for row in self.rows]
+        known = [limit for limit in limits if limit is not None]
+        if self.failed or self.churn or not known or len(known) < len(limits):
+            return None
+        return min(known)
 
     @property
     def exact(self) -> bool:
@@ -97,6 +108,12 @@ class Cell:
         said = [f"{name.replace('_', ' ')} {n:,}" for name, n in worst.items() if n]
         exact = min(row["exact"] for row in self.rows)
         judged = max(row["judged"] for row in self.rows)
+        ended = [row["beyond_s"] for row in self.rows if row.get("beyond_s")]
+        if ended:
+            runs = (
+                "" if len(ended) == len(self.rows) else f" in {len(ended)} of {len(self.rows)} runs"
+            )
+            said.insert(0, f"not converged in {min(ended):g} s{runs}")
         return ", ".join([*said, f"{exact} of {judged} members exact"])
 
 
@@ -199,7 +216,11 @@ def cell_of(cell: Cell, runs: list[dict[str, Any]]) -> Cell:
         elif "error" in run:
             cell.failed.append(str(run["error"]).splitlines()[0][:120])
         elif not phases:
-            cell.failed.append(f"{run['up']['sessions']} of {run['members']} sessions up")
+            limit = run["up"].get("beyond_s")
+            cell.failed.append(
+                f"{run['up']['sessions']} of {run['members']} sessions up"
+                + (f" in {limit:g} s" if limit else "")
+            )
         else:
             cell.failed.append(f"not complete: {phases[-1]['name']}")
     return cell

@@ -156,6 +156,10 @@ def _ratio(goal: Goal, name: str, cell: Cell, ours: Spread | None, other: Cell) 
     if ours is None:
         return Verdict(goal, name, cell.held(), False)
     theirs = other.get(goal.figure)
+    if goal.faster and goal.figure == "last_s" and other.beyond and ours.median:
+        # Its time was cut off: that says how much we are ahead at least, not at most.
+        least = other.beyond / ours.median
+        return Verdict(goal, name, f"> {least:.2f}x", True if least >= goal.limit else None)
     if theirs is None or not theirs.median or not ours.median:
         # Who never gets there has been beaten, but by no factor that could be told.
         return Verdict(goal, name, f"{name}: {other.held()}", None)

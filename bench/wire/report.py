@@ -78,6 +78,13 @@ def ratio(value: Spread | None, base: Spread | None) -> str:
     return f"{value.median / base.median:.2f}"
 
 
+def times(cell: Cell, base: Cell | None) -> str:
+    """What the phase is about as a multiple of another daemon's; `>` where it was cut off."""
+    if base is not None and base.main and base.main.median and cell.beyond:
+        return f"> {cell.beyond / base.main.median:.2f}"
+    return ratio(cell.main, base.main if base else None)
+
+
 def row(cells: list[str]) -> str:
     """A line of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
@@ -112,7 +119,8 @@ def _head(figures: Figures) -> Iterator[str]:
     yield (
         "Medians, and in brackets the range. `last s`: until the last member held exactly what it"
         " was due; `median s`: half of them. `x floor`, `x rs`: `last s` as a multiple of the"
-        " floor's and of rs's; of churn, p50. RSS is what it was once the phase had settled."
+        " floor's and of rs's; of churn, p50. `> 150`: ended after 150 s, while members still"
+        " waited. RSS is what it was once the phase had settled."
     )
     yield ""
 
@@ -149,7 +157,9 @@ def _scenario(figures: Figures, scenario: str) -> Iterator[str]:
             columns = [spread(cell.get(name), divisor) for name, divisor in COLUMNS]
             if cell.churn:
                 columns[0] = "-"  # as long as the changes take to be sent
-            columns[1:1] = [ratio(cell.main, base.main if base else None) for base in bases]
+            elif cell.beyond:
+                columns[0] = f"> {number(cell.beyond)}"
+            columns[1:1] = [times(cell, base) for base in bases]
             columns += [spread(cell.get(name), divisor) for name, divisor in MEMORY]
             if churn:
                 columns += [

@@ -7,6 +7,7 @@ Out: a JSON object on standard output: per phase, times, what the daemon used, w
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 import time
@@ -63,6 +64,8 @@ class Order:
     """A best path's source gets the next best; else such sources are not judged."""
     plain: bool
     """All members alike, for a daemon that cannot tell them apart."""
+    limit_s: float | None = None
+    """Ends a phase after so long, if the scenario does not do it sooner."""
 
 
 class Before(NamedTuple):
@@ -71,6 +74,12 @@ class Before(NamedTuple):
     usage: Usage
     totals: dict[str, int]
     client_cpu: float
+
+
+def half_s(times: list[float], members: int) -> float | None:
+    """When half of `members` had arrived, of whom only those in `times` ever did."""
+    median = statistics.median([*times, *[math.inf] * (members - len(times))] or [math.inf])
+    return None if math.isinf(median) else median
 
 
 class Run:
@@ -83,6 +92,8 @@ class Run:
         self.members = self.scenario.table.members
         self.feeders = self.scenario.table.feeders or self.members
         self.client = LoadClient(self.tables.prefixes4, self.tables.prefixes6)
+        self.up_s = min(self.scenario.up_s, order.limit_s or math.inf)
+        self.phase_s = min(self.scenario.timeout_s, order.limit_s or math.inf)
         self.late = list(range(self.members - self.scenario.late, self.members))
         slow_end = self.members - self.scenario.late
         slow_start = slow_end - self.scenario.slow
@@ -165,7 +176,7 @@ class Run:
         for m in range(self.members):
             self.client.watch(m, m in members)
         self.client.connect(members)
-        complete = self.client.run(UP, self.scenario.up_s)
+        complete = self.client.run(UP, self.up_s)
         seen = [self.client.member(m) for m in members]
         for m, value in watched.items():
             self.client.watch(m, value)
@@ -173,6 +184,7 @@ class Run:
         return {
             "name": "up",
             "complete": complete,
+            "beyond_s": None if complete else self.up_s,
             "sessions": len(times),
             "last_s": times[-1] if times else None,
             "median_s": statistics.median(times) if times else None,
@@ -210,12 +222,14 @@ class Run:
         else:
             goal = CHURN
             self._churn(phase)
-        complete = self._until(goal)
+        end = self._until(goal)
         ended = self.client.now()
         # The last word: what comes after the goal counts too.
         self.client.run(QUIET, 5.0, SETTLE_S)
-        out = {"name": phase.name, "complete": complete}
+        out = {"name": phase.name, "complete": end == "goal"}
         out |= self._report(judged, start, before)
+        # Whoever was exact while we looked at what else came was so too late, but at a known time.
+        out["beyond_s"] = self.phase_s if end == "late" and out["last_s"] is None else None
         if self.order.as_floor and isinstance(phase, Drop):
             out["last_s"] = out["median_s"] = None  # it withdraws nothing
         if goal == CHURN:
@@ -223,16 +237,16 @@ class Run:
             out |= self.client.churn_result() | {"last_s": (ended - start) / 1e9, "median_s": None}
         return out
 
-    def _until(self, goal: int) -> bool:
-        """Run to the goal, or until the time is over or nothing comes any more."""
-        deadline = time.monotonic() + self.scenario.timeout_s
+    def _until(self, goal: int) -> str:
+        """Run to the goal, or until the time is over or nothing comes any more: which of them."""
+        deadline = time.monotonic() + self.phase_s
         begun = self.client.now()
         while time.monotonic() < deadline:
             if self.client.run(goal, 1.0):
-                return True
+                return "goal"
             if self.client.now() - max(self.client.last_update, begun) > GIVE_UP_S * 1e9:
-                return False
-        return False
+                return "silent"
+        return "late"
 
     def _drop(self) -> int:
         for m in self.away:
@@ -290,7 +304,7 @@ class Run:
             "lost": sum(s["state"] != "up" for s in seen),
             "errors": sorted({s["error"] for s in seen if s["error"]}),
             "first_s": times[0] if times else None,
-            "median_s": statistics.median(times) if times else None,
+            "median_s": half_s(times, sum(m not in self.idle for m in members)),
             "last_s": times[-1] if times and exact == len(members) else None,
             "cpu_s": after.cpu - before.usage.cpu,
             "waited_s": after.waited - before.usage.waited,
