@@ -10,6 +10,7 @@ exactness needs a slower one, that is used only in the scenarios that need it (B
 from __future__ import annotations
 
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,12 @@ class Daemon:
             [self.path, *args], check=False, capture_output=True, text=True, timeout=20
         )
         return (done.stdout + done.stderr).strip()
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The numbers of a version, without what follows them: `10.8-dev` is (10, 8)."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, found[0].split("."))) if found else ()
 
 
 class Floor(Daemon):
@@ -187,6 +194,9 @@ class Frr(Daemon):
         lines = [
             "frr defaults traditional",
             f"log file {folder}/frr.log errors",
+            # A neighbor with so many messages waiting (10,000 by default) is read no more, and of
+            # what is read of it already FRR 10.7 takes the rest when its next message comes.
+            *(["bgp input-queue-limit 4294967295"] if release(self.version()) >= (8, 5) else []),
             f"router bgp {RS_ASN}",
             f" bgp router-id {DAEMON}",
             " no bgp ebgp-requires-policy",
@@ -255,7 +265,7 @@ class OpenBgpd(Daemon):
         ]
         if site.next_best:
             lines.append("rde evaluate all")
-        extended = tuple(map(int, self.version().split("."))) >= (8, 8)
+        extended = release(self.version()) >= (8, 8)
         lines += ["group members {", " passive", " announce IPv4 unicast"]
         lines.append(" announce as-4byte yes")  # newer ones else insist on it
         lines.append(f" announce IPv6 {'unicast' if site.ipv6 else 'none'}")
