@@ -189,11 +189,12 @@ def reject_communities(
             if octets is not None and form not in done:
                 done.add(form)
                 key = ATTRIBUTES[form]
-                out[key] = (*out.get(key, ()), _decoded(form, octets))
+                out[key] = (*out.get(key, ()), decoded(form, octets))
     return out
 
 
-def _decoded(form: str, octets: bytes) -> Any:
+def decoded(form: str, octets: bytes) -> Any:
+    """Return one value as in an attribute dict."""
     if form == "std":
         return int.from_bytes(octets, "big")
     if form == "ext":

@@ -191,16 +191,21 @@ class Api:
 
         The longest match is the longest prefix with a usable path; longer ones that have none are
         shown before it. `longer` gives the prefix and everything inside it. A prefix is written
-        with its slash, as it is or as %2F.
+        with its slash, as it is or as %2F. With `to` it is said of each path why that neighbor is
+        sent it, or why not.
         """
         text = request.path["prefix"]
         target = _parsed(show.parse_target, text)
         match: Match = request.query.get("match", "longest")  # type: ignore[assignment]
         names = request.query.get("members") in {"1", "true"}
+        to = self._peer(request.query["to"]) if "to" in request.query else None
         head = orjson.dumps({"query": text, "match": match})[:-1] + b',"routes":['
         if match == "longer":
-            return Stream(showroutes.LongerWalk(self._router, target, names=names), head, b"]}")
-        found = showroutes.route(self._router, target, match, self._router.now(), names=names)
+            return Stream(
+                showroutes.LongerWalk(self._router, target, names=names, to=to), head, b"]}"
+            )
+        now = self._router.now()
+        found = showroutes.route(self._router, target, match, now, names=names, to=to)
         return Stream(_Listed(found), head, b"]}")
 
     def routes(self, request: Request) -> Stream:
@@ -392,9 +397,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
                 "name the neighbors that each path is advertised to",
                 {"type": "string", "enum": ["0", "1", "false", "true"], "default": "0"},
             ),
+            Param("to", "say why this neighbor is sent each path, or why not"),
         ),
         lines=Route,
-        failures=_BAD,
+        failures={**_BAD, **_UNKNOWN},
     ),
     Endpoint(
         "GET",

@@ -6,6 +6,7 @@ with the reject codes that members know: that of ARouteServer, and the euro-ix l
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Literal
 
 from rs.iana import RejectReason
@@ -13,6 +14,34 @@ from rs.iana import RejectReason
 RpkiState = Literal["valid", "unknown", "invalid", "not-checked"]
 AspaState = Literal["valid", "unknown", "invalid", "not-checked"]
 IrrState = Literal["valid", "invalid", "not-checked"]
+
+
+class Withheld(IntEnum):
+    """Why a neighbor does not get a path, as the fast path has it (W_*)."""
+
+    NOT = 0
+    OWN = 1
+    REJECTED = 2
+    UNREACHABLE = 3
+    NO_EXPORT_POLICY = 4
+    ROLE = 5
+    NON_CLIENT = 6
+    CLIENT_TO_CLIENT = 7
+    NO_ADVERTISE = 8
+    NO_EXPORT = 9
+    POLICY = 10
+    LLGR_STALE = 11
+    AS_LOOP = 12
+    COMMUNITY = 13
+    BLACK_HOLE = 14
+    BETTER_PATH = 15
+    NOT_BEST = 16
+    SAME_AS = 17
+    NOT_EQUAL = 18
+    LIMIT = 19
+    TOO_LONG = 20
+    FULL = 21
+
 
 ARS_CODES = 64
 """A filter's RejectReason less its ARouteServer code."""

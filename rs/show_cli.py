@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
     from rs.show_types import (
         Attributes,
+        Delivery,
         Neighbor,
         NeighborFamily,
         NextHop,
         NextHopStatus,
         Path,
+        PathDelivery,
         Route,
         RouteItem,
         Rpki,
@@ -450,11 +452,22 @@ def _messages_text(counts: Any) -> str:
 @click.option("--exact", "match", flag_value="exact", help="Exactly this prefix.")
 @click.option("--longer", "match", flag_value="longer", help="It and all prefixes inside it.")
 @click.option("--members", is_flag=True, help="Name the neighbors that each path is sent to.")
+@click.option("--to", metavar="ADDRESS", help="Say why this neighbor gets each path, or not.")
 @click.argument("prefix")
-def route(client: Client, *, prefix: str, match: str | None, members: bool, as_json: bool) -> None:
+def route(
+    client: Client,
+    *,
+    prefix: str,
+    match: str | None,
+    members: bool,
+    to: str | None,
+    as_json: bool,
+) -> None:
     """Show all paths of an address or a prefix, best first, and why."""
     chosen = match or "longest"
     query = {"match": chosen, "members": "1" if members else "0"}
+    if to is not None:
+        query["to"] = to
     path = f"/v1/route/{prefix}"
     if as_json:
         head = orjson.dumps({"query": prefix, "match": chosen})[:-1]
@@ -477,8 +490,21 @@ def _print_route(found: Route) -> None:
         f"advertised to {_count(found['advertised_to'], 'neighbor')}"
     )
     columns = ["", "Neighbor", "AS path", "Next hop", "LP#", "MED#", "Age#", "To#", "Communities"]
-    print_table([*columns, "Why", "Sent to"], [_path_row(path) for path in paths], title)
+    columns += ["Why", "Sent to"]
+    rows = [_path_row(path) for path in paths]
+    if "to" in found:
+        title += f"\nto {found['to']['neighbor']}: {_delivery(found['to'])}"
+        columns.append(f"To {found['to']['neighbor']}")
+        for row, path in zip(rows, paths, strict=True):
+            row.append(_delivery(path["to"]))
+    print_table(columns, rows, title)
     click.echo()
+
+
+def _delivery(found: Delivery | PathDelivery) -> str:
+    """Return what becomes of a prefix or a path for a neighbor."""
+    not_sent = found["state"] in {"waiting", "withheld"}
+    return clean(f"not sent: {found['why']}" if not_sent else found["why"])
 
 
 def _count(number: int, what: str) -> str:

@@ -18,6 +18,7 @@ NeighborType = Literal["rs-client", "ebgp", "ibgp", "rr-client"]
 PathState = Literal["best", "usable", "unreachable", "rejected"]
 Match = Literal["longest", "exact", "longer"]
 RoutesView = Literal["best", "received", "accepted", "rejected", "advertised"]
+DeliveryState = Literal["sent", "sending", "waiting", "withdrawing", "withheld"]
 RestartPhase = Literal["restarting", "long-lived", "synchronizing"]
 """The neighbor is away; is away for longer; is back, without its End-of-RIB (restart.Phase)."""
 MemberState = Literal["walk", "live", "resync", "down"]
@@ -314,6 +315,27 @@ class Attributes(TypedDict, total=False):
     unknown: list[UnknownAttribute]
 
 
+class Delivery(TypedDict):
+    """What becomes of a prefix for one neighbor."""
+
+    neighbor: Annotated[str, "the neighbor that was asked about"]
+    state: DeliveryState
+    reason: Annotated[str | None, "why it is not simply sent"]
+    why: Annotated[str, "the same in words"]
+
+
+class PathDelivery(TypedDict):
+    """What becomes of a path for one neighbor."""
+
+    state: DeliveryState
+    reason: Annotated[str | None, "why it is not simply sent"]
+    why: Annotated[str, "the same in words"]
+    policy: NotRequired[Annotated[str, "name of the export policy that withholds it"]]
+    term: NotRequired[Annotated[str, "its term; `default` is what it says of the rest"]]
+    community: NotRequired[Annotated[str, "the value that withholds it"]]
+    attributes: NotRequired[Annotated[Attributes, "as sent"]]
+
+
 class Path(TypedDict):
     """One neighbor's offer for a prefix."""
 
@@ -344,6 +366,7 @@ class Path(TypedDict):
         Annotated[list[str], "what it is tagged with, where reject_policy asks for that"]
     ]
     members: NotRequired[Annotated[list[str], "their addresses, if asked for"]]
+    to: NotRequired[Annotated[PathDelivery, "for the neighbor that was asked about"]]
 
 
 class Route(TypedDict):
@@ -353,6 +376,7 @@ class Route(TypedDict):
     family: str
     usable: Annotated[bool, "it has a best path"]
     advertised_to: Annotated[int, "neighbors that have the prefix by any path"]
+    to: NotRequired[Annotated[Delivery, "for the neighbor that was asked about"]]
     paths: list[Path]
 
 

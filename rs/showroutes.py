@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import orjson
 
 from rs._fastpath.aspa import PATH_STATES
+from rs._fastpath.withheld import sources
 from rs.attrtext import attributes_json, community_list
 from rs.communities import reject_communities
 from rs.filterconfig import RejectPolicy
@@ -22,6 +23,7 @@ from rs.iana import Decided, Family, RejectReason
 from rs.reasons import AspaState, irr_state, reject_words, rpki_state
 from rs.show import decided_label, prefix_text, reject_label
 from rs.show_types import Match, RoutesView
+from rs.showdelivery import Recipient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -111,18 +113,14 @@ class Glance:
         slots: list[list[int]] = [[] for _ in raw]
         total = 0
         for view in self.router.exporter.views[family]:
-            start = 0
-            entries = [(attrs_h, self.reached(view, s)) for attrs_h, s in view.adj.sent(h)]
+            entries = [(at, self.reached(view, set_h)) for _, _, set_h, at in sources(view.adj, h)]
             if view.adj.addpath:
                 total += len(set().union(*(reached for _, reached in entries)))
             else:
                 total += sum(len(reached) for _, reached in entries)  # nobody is in two of them
-            # Entries stand in the order of the paths they came from.
-            for attrs_h, reached in entries:
-                i = self._source(view, h, attrs_h, raw, start)
-                if i is not None:
-                    slots[i] += reached
-                    start = i + 1
+            for at, reached in entries:
+                if at >= 0:
+                    slots[at] += reached
         return slots, total
 
     def judge(
@@ -193,22 +191,31 @@ class Glance:
             found["members"] = [self.router.peers[s].address for s in sorted(members)]
         return found
 
-    def route(self, family: Family, h: int, key: Key, *, names: bool) -> Route | None:
+    def route(
+        self, family: Family, h: int, key: Key, *, names: bool, to: Peer | None = None
+    ) -> Route | None:
         """Return a prefix with its paths; None where it has none."""
         raw = self.router.rib.tables[family].paths_of(h)
         if not raw:
             return None
         slots, total = self.advertised(family, h, raw)
-        return {
-            "prefix": prefix_text(key),
+        prefix = prefix_text(key)
+        found: Route = {
+            "prefix": prefix,
             "family": family.label,
             "usable": not raw[0][3] & UNUSED,
             "advertised_to": total,
             "paths": [
-                self.path(prefix_text(key), raw, i, members=slots[i], names=names)
-                for i in range(len(raw))
+                self.path(prefix, raw, i, members=slots[i], names=names) for i in range(len(raw))
             ],
         }
+        if to is not None:
+            found["to"], each = Recipient(self.router, to).route(
+                family, h, prefix, raw, rejected=lambda i: self.judge(prefix, raw, i)[3]
+            )
+            for path, delivery in zip(found["paths"], each, strict=True):
+                path["to"] = delivery
+        return found
 
     def item(self, prefix: str, raw: list[RawPath], i: int) -> RouteItem:
         """Return the i-th path of a prefix for a list of many."""
@@ -235,21 +242,15 @@ class Glance:
         self._add_optional(found, raw[i])
         return found
 
-    def sent_items(
-        self, key: Key, h: int, view: View, sent: list[tuple[int, int]], raw: list[RawPath]
-    ) -> list[RouteItem]:
-        """Return what a member has been sent for a prefix, with the paths that it came from.
-
-        `sent` holds (path identifier, attribute set), in the order of the paths.
-        """
-        items, start = [], 0
+    def sent_items(self, key: Key, h: int, view: View, slot: int) -> list[RouteItem]:
+        """Return what a member has been sent for a prefix, with the paths that it came from."""
+        sent = sources(view.adj, h, slot)
+        raw: list[RawPath] = view.adj.table.paths_of(h) if sent else []
         prefix = prefix_text(key)
-        for path_id, attrs_h in sent:
-            i = self._source(view, h, attrs_h, raw, start)
-            if i is not None:
-                start = i + 1
-            items.append(self._sent_item(prefix, path_id, attrs_h, raw, i))
-        return items
+        return [
+            self._sent_item(prefix, path_id, attrs_h, raw, at if at >= 0 else None)
+            for path_id, attrs_h, _, at in sent
+        ]
 
     def _sent_item(
         self, prefix: str, path_id: int, attrs_h: int, raw: list[RawPath], i: int | None
@@ -279,20 +280,6 @@ class Glance:
         found["attributes"] = self.attributes(attrs_h)
         return found
 
-    def _source(
-        self, view: View, h: int, attrs_h: int, raw: list[RawPath], start: int = 0
-    ) -> int | None:
-        """Return which usable path from `start` on is sent to a view as this attribute set."""
-        derived = self.router.exporter.rewriter.derived_form
-        for i in range(start, len(raw)):
-            slot, _, path_attrs_h, flags, _, _ = raw[i]
-            if flags & UNUSED:
-                return None
-            form = derived(view.adj.program, path_attrs_h, slot)
-            if view.adj.edited(h, slot, path_attrs_h, flags, form) == attrs_h:
-                return i
-        return None
-
 
 def judge(raw: list[RawPath], i: int) -> tuple[PathState, str | None, str | None, str]:
     """Return state, deciding step, reject reason, and the latter two in words, of a path."""
@@ -309,17 +296,26 @@ def judge(raw: list[RawPath], i: int) -> tuple[PathState, str | None, str | None
     return "best", None, None, "best: the only one" if len(raw) == 1 else "best: the only usable"
 
 
-def route(router: Router, target: Target, match: Match, now: float, *, names: bool) -> list[Route]:
+def route(
+    router: Router,
+    target: Target,
+    match: Match,
+    now: float,
+    *,
+    names: bool,
+    to: Peer | None = None,
+) -> list[Route]:
     """Return what is there for an address or a prefix: exactly it, or its longest match.
 
     The longest match is the longest prefix with a usable path, because that is what a router would
-    use; longer ones without come before it, because they are what one wonders about.
+    use; longer ones without come before it, because they are what one wonders about. `to`: a
+    neighbor of whom it is said why it gets each path, or not.
     """
     glance = Glance(router, now)
     trie = router.rib.tables[target.family].trie
     if match == "exact":
         h = trie.get(target.addr, target.plen)
-        found = glance.route(target.family, h, (target.addr, target.plen), names=names)
+        found = glance.route(target.family, h, (target.addr, target.plen), names=names, to=to)
         return [found] if found is not None else []
     routes: list[Route] = []
     plen = target.plen
@@ -328,7 +324,7 @@ def route(router: Router, target: Target, match: Match, now: float, *, names: bo
         if h == 0:
             break
         key = trie.key(h)
-        found = glance.route(target.family, h, key, names=names)
+        found = glance.route(target.family, h, key, names=names, to=to)
         if found is not None:
             routes.append(found)
             if found["usable"]:
@@ -340,8 +336,11 @@ def route(router: Router, target: Target, match: Match, now: float, *, names: bo
 class LongerWalk:
     """A prefix and all more specific ones, each with its paths."""
 
-    def __init__(self, router: Router, target: Target, *, names: bool) -> None:
+    def __init__(
+        self, router: Router, target: Target, *, names: bool, to: Peer | None = None
+    ) -> None:
         self._router = router
+        self._to = to
         self._family = target.family
         self._below = (target.addr, target.plen)
         self._after: Key | None = None
@@ -356,7 +355,7 @@ class LongerWalk:
             handles = trie.below(*self._below, self._after, BATCH)
             for h in handles:
                 self._after = key = trie.key(h)
-                found = glance.route(self._family, h, key, names=self._names)
+                found = glance.route(self._family, h, key, names=self._names, to=self._to)
                 if found is not None:
                     out.append(found)
                 if spent():
@@ -426,10 +425,7 @@ class RoutesWalk:
         if view == "advertised":
             assert peer is not None
             sender = peer.view(family)
-            sent = sender.adj.sent_paths(h, peer.slot) if sender is not None else []
-            if sender is None or not sent:
-                return []
-            return glance.sent_items(key, h, sender, sent, table.paths_of(h))
+            return glance.sent_items(key, h, sender, peer.slot) if sender is not None else []
         raw: list[RawPath] = table.paths_of(h)
         chosen = []
         for i, (slot, _, _, flags, _, _) in enumerate(raw):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rs._fastpath.outbox import Outbox
+from rs._fastpath.withheld import sources, verdicts
 from rs.communityconfig import BlackHolePolicy, BlackHoles, Communities
 from rs.config import Config, IgpRoute, MedRule, Neighbor, role_defaults
 from rs.config import Router as RouterConfig
@@ -34,6 +35,7 @@ from rs.iana import (
 )
 from rs.messages import KEEPALIVE, decode_notification, decode_route_refresh, encode_open
 from rs.peer import refresh_marker
+from rs.reasons import Withheld
 from rs.router import Router
 from rs.session_types import (
     Close,
@@ -426,6 +428,45 @@ class Oracle(ReferenceRouter):
                     self.edited(attrs, verdict, internal=member.kind.internal)
                     for attrs, verdict in sent
                 ]
+        return found
+
+    def reasons(
+        self, prefix: str, ranked: Sequence[Any], index: int
+    ) -> dict[tuple[int, int], set[Withheld]]:
+        """Why a member does not get each usable path of a prefix, by (peer, path identifier): any
+        reason that holds; NOT for one that it gets."""
+        family = codec.family_of(prefix)
+        (member,) = [m for m in self.members(family) if m.index == index]
+        ranked = self.ranked_for(index, list(ranked))
+        neighbor, options = self.neighbors[index], self.options_for(index)
+        found: dict[tuple[int, int], set[Withheld]] = {}
+        several = family in self.many.get(index, ())
+        single = not several and member.kind is not export.Kind.RS_CLIENT
+        decision = self.options.decision()
+        given: list[Any] = []
+        for place, path in enumerate(ranked):
+            why = export.hindrances(path, member, options)
+            if not self.verdict(prefix, path, index).accepted:
+                why.add(Withheld.POLICY)
+            if neighbor.lacks_export_policy:
+                why.add(Withheld.NO_EXPORT_POLICY)
+            if single and place and not why:
+                why.add(Withheld.BETTER_PATH if given else Withheld.NOT_BEST)
+            elif not why and not several and given:
+                why.add(Withheld.BETTER_PATH)
+            elif not why and several:
+                choice = export.Choice(in_family(neighbor.add_path_send, family).value)
+                limits = in_family(neighbor.add_path_limit, family), self.asked.get(index, 0)
+                limit = min(filter(None, limits), default=0)
+                if path not in export.chosen(choice, 0, member, [*given, path], options, decision):
+                    per_as = choice is export.Choice.BEST_PER_AS
+                    why.add(Withheld.SAME_AS if per_as else Withheld.NOT_EQUAL)
+                elif limit and len(given) >= limit:
+                    why.add(Withheld.LIMIT)
+            if not why:
+                given.append(path)
+                why = {Withheld.NOT}
+            found[path.peer, path.path_id] = why
         return found
 
     def edited(self, attrs: Attrs, verdict: policy.Verdict, *, internal: bool) -> Attrs:
@@ -917,8 +958,40 @@ class Lab:
             assert not speaker.partial
             self._check_markers(speaker, what)
             n += sum(map(len, sent.values()))
+            self._check_reasons(speaker, what)
         self._check_loc_rib(what)
         return n
+
+    def _check_reasons(self, speaker: Speaker, what: str) -> None:
+        """What is said of each path for a member: a reason that holds, or that it is sent."""
+        assert self.oracle is not None
+        peer = speaker.peer
+        assert peer is not None
+        loc_rib = self.oracle.loc_rib()
+        for family in speaker.families:
+            view = peer.view(family)
+            if view is None:
+                continue
+            table = self.router.rib.tables[family]
+            for prefix in self.prefixes(family):
+                h = handle(table, prefix)
+                raw = table.paths_of(h)
+                ranked = [path for path, _ in loc_rib.get(prefix, ())]
+                said = verdicts(view.adj, h, peer.slot)
+                assert sorted(place for place, _ in said) == list(range(len(raw)))
+                named = {raw[place][:2]: Withheld(code) for place, code in said}
+                order = [raw[place][:2] for place, _ in said]
+                reasons = self.oracle.reasons(prefix, ranked, peer.slot)
+                for key, code in named.items():
+                    wanted = reasons.get(key, {Withheld.REJECTED, Withheld.UNREACHABLE})
+                    if key[0] == peer.slot:
+                        wanted = {Withheld.OWN}
+                    told = f"{what} {prefix} of {key} to {speaker.address}: {code!r}"
+                    assert code in wanted, f"{told}, not {wanted}"
+                sent = [at for _, _, _, at in sources(view.adj, h, peer.slot)]
+                assert [raw[at][:2] for at in sent] == [
+                    key for key in order if named[key] is Withheld.NOT
+                ]
 
     def _check_markers(self, speaker: Speaker, what: str) -> None:
         """One End-of-RIB a family, and each refresh begun and ended in turn (RFC 7313 4)."""

@@ -112,6 +112,9 @@ REQUESTS = {
         "/v1/route/20.0.0.0%2F8?match=longer&members=true",
         "/v1/route/2001:db8::1?match=longest&members=0",
         "/v1/route/99.0.0.0/8",
+        f"/v1/route/20.0.0.0/8?to={A}",
+        f"/v1/route/20.0.0.0/8?match=longer&to={C}",
+        f"/v1/route/20.0.0.0/8?to={D}",
     ],
     "/v1/routes": [
         "/v1/routes",
@@ -236,6 +239,18 @@ class TestAnswers:
             "20.1.1.0/24",
         ]
         assert ask(served, "/v1/route/99.0.0.1").json["routes"] == []
+
+    def test_route_to(self, served):
+        for match in ("longest", "exact", "longer"):
+            found = ask(served, f"/v1/route/20.0.0.0/8?match={match}&to={C}").json["routes"][0]
+            assert (found["to"]["neighbor"], found["to"]["state"]) == (C, "sent")
+            best, other = (path["to"] for path in found["paths"])
+            assert (best["reason"], best["community"]) == ("community", "0:65003")
+            assert (other["state"], other["reason"]) == ("sent", None)
+        (found,) = ask(served, f"/v1/route/20.0.0.0/8?to={D}").json["routes"]
+        assert found["to"]["reason"] == "session-down"
+        assert ask(served, "/v1/route/20.0.0.0/8?to=10.9.9.9").status == 404
+        assert ask(served, "/v1/route/20.0.0.0/8?to=nobody").status == 400
 
     def test_routes(self, served):
         found = ask(served, "/v1/routes").json

@@ -178,6 +178,17 @@ class TestTables:
         assert "20.1.0.0/16" in run("route", "20.1.0.0/17", "--longest")
         assert f"{A} {C}" in run("route", "20.0.0.0/8", "--members")
 
+    def test_route_to(self, run):
+        lines = run("route", "20.0.0.0/8", "--to", C).splitlines()
+        assert lines[1] == f"to {C}: sent; a better one is withheld"
+        assert lines[3].endswith("not sent: community 0:65003: do_not_announce_to_peer")
+        assert lines[4].endswith("sent; a better one is withheld")
+        lines = run("route", "20.0.0.0/8", "--to", D).splitlines()
+        assert lines[1].startswith(f"to {D}: not sent: its session is ")
+        found = json.loads(run("route", "20.0.0.0/8", "--to", A, "--json"))
+        assert found["routes"][0]["paths"][0]["to"]["reason"] == "own"
+        assert "no neighbor 10.9.9.9" in run("route", "20.0.0.0/8", "--to", "10.9.9.9", fails=1)
+
     def test_routes(self, run):
         lines = run("routes").splitlines()
         assert lines[0].split() == ["Prefix", "Neighbor", "Next", "hop", "Age", "AS", "path", "Why"]

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from rs._fastpath.arena cimport blob_t
+from rs._fastpath.control cimport MAX_PARTS
 from rs._fastpath.orr cimport Vantage
 from rs._fastpath.paths cimport path_t
 from rs._fastpath.rewrite cimport Program, Rewriter
@@ -13,10 +14,37 @@ cdef enum:
     ALL_FILLED = 0xFFFFFFFF     # AdjOut.filled after the first walk
     LIST_TAG = 0x80000000       # entry_t.attrs_h: a list; the rest is its handle, set_h its length
     MAX_PATHS = 65535           # highest limit on the paths of a prefix sent to one member
+    # Entries at which a list is full: 65,535 octets at 12 B, less what one path may bring at once.
+    LIST_MAX = 5461 - MAX_PARTS - 1
 
     PATHS_ALL = 0               # with ADD-PATH: every path that a member may have
     PATHS_PER_AS = 1            # the first of each neighboring AS
     PATHS_EQUAL = 2             # the best, and what is as good up to the distance of the next hop
+
+# Why a member does not get a path. Numbers equal rs/reasons.py; tests/test_withheld.py compares.
+cdef enum withheld_t:
+    W_NOT = 0                   # it gets it
+    W_OWN = 1                   # it is its own
+    W_REJECTED = 2              # by import
+    W_UNREACHABLE = 3           # next hop
+    W_CLOSED = 4                # no export policy (RFC 8212)
+    W_ROLE = 5                  # from above or sideways, which goes to customers only (RFC 9234)
+    W_NON_CLIENT = 6            # an internal route to an internal peer, no client (RFC 4456 6)
+    W_CLIENT_TO_CLIENT = 7      # routes of clients do not go to other clients of the cluster
+    W_NO_ADVERTISE = 8
+    W_NO_EXPORT = 9
+    W_POLICY = 10               # an export policy
+    W_LLGR_STALE = 11           # long-lived stale, to a peer that does not know that (RFC 9494 4.3)
+    W_AS_LOOP = 12
+    W_COMMUNITY = 13
+    W_BLACK_HOLE = 14           # it accepts none
+    W_BETTER = 15               # it is due a better one
+    W_NOT_BEST = 16             # only the best path is announced, or nothing
+    W_SAME_AS = 17              # with ADD-PATH: it is due a better one of the same neighboring AS
+    W_NOT_EQUAL = 18            # with ADD-PATH: it is not as good as the best
+    W_LIMIT = 19                # with ADD-PATH: it is due as many as it may have
+    W_TOO_LONG = 20             # no message can hold it
+    W_FULL = 21                 # LIST_MAX
 
 # Members of set_h have the prefix with attributes attrs_h. 8 B. Both references are owned.
 cdef struct entry_t:
@@ -48,7 +76,7 @@ cdef class AdjOut:
     cdef uint32_t filled            # first walk: handles up to here have been evaluated
     cdef entry_t *fresh             # result of evaluate(): sets owned, attributes borrowed
     cdef uint32_t n_fresh
-    cdef uint32_t *fresh_ids        # path identifiers beside `fresh`, used with addpath
+    cdef uint32_t *fresh_ids        # beside `fresh`: paths; with addpath their identifiers as well
     cdef uint32_t fresh_cap
     cdef uint32_t knowing_h         # receivers of the last long-lived stale path; a reference
     cdef uint64_t remaining[1024]   # scratch
@@ -74,7 +102,7 @@ cdef class AdjOut:
     cdef void _count_paths(self, const uint64_t *give) noexcept nogil
     cdef int _count(self, uint32_t set_h, int by) except -1
     cdef uint32_t _those_who_know(self, uint32_t base, const path_t *p) except? 0xFFFFFFFF
-    cdef bint _allowed(self, uint32_t slot, uint32_t attrs_h) noexcept nogil
+    cdef uint32_t _barred(self, uint32_t slot, uint32_t attrs_h) noexcept nogil
 
     cdef inline uint32_t first(self, uint32_t h) except? 0:
         """Handle of the best path of a ranked prefix, as these members see it; 0 for none."""

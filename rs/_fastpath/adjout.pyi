@@ -48,8 +48,6 @@ class AdjOut:
     @property
     def prefixes(self) -> int:
         """Prefixes that somebody has."""
-    def edited(self, h: int, slot: int, attrs_h: int, flags: int, form_h: int) -> int:
-        """Return what becomes of the form of a path by the export policy, 0 if it is kept back."""
     def sent(self, h: int) -> list[tuple[int, int]]:
         """Return [(attribute handle, member set handle)] of a prefix, as sent last."""
     def sent_to(self, h: int, slot: int) -> int:

@@ -20,7 +20,7 @@ ADD-PATH.
 """
 
 cimport cython
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
@@ -81,10 +81,6 @@ from rs._fastpath.types cimport (
 )
 
 check_abi(__name__)
-
-cdef enum:
-    # Entries at which a list is full: 65,535 octets at 12 B, less what one path may bring at once.
-    LIST_MAX = 5461 - MAX_PARTS - 1
 
 
 @cython.final
@@ -204,28 +200,30 @@ cdef class AdjOut:
         self.n_fresh += 1
         return 0
 
-    cdef bint _allowed(self, uint32_t slot, uint32_t attrs_h) noexcept nogil:
-        """Whether a path from this source may go to the peers of this program at all."""
+    cdef uint32_t _barred(self, uint32_t slot, uint32_t attrs_h) noexcept nogil:
+        """Why a path from this source may not go to the peers of this program (W_*); 0: it may."""
         cdef uint32_t from_kind = self.rib.peers[slot].kind
         cdef uint32_t kind = self.program.kind
         cdef uint32_t wk, flags
         if self.program.closed:
-            return False
+            return W_CLOSED
         if self.program.upwards:
             # RFC 9234 5, egress 2: what came from above or sideways goes to customers only.
             flags = self.rib.attrs.at(attrs_h).flags
             if flags & AS_HAS_OTC or ingress_otc(&self.rib.peers[slot], flags):
-                return False
+                return W_ROLE
         if kind == PROG_IBGP and from_kind == PEER_IBGP:
-            return False
+            return W_NON_CLIENT
         if (kind == PROG_RR and from_kind == PEER_RR_CLIENT and not self.client_to_client
                 and self.rib.peers[slot].cluster_id == self.program.cluster_id):
-            return False
+            return W_CLIENT_TO_CLIENT
         if self.program.honor_well_known:
             wk = self.rib.attrs.at(attrs_h).well_known
-            if wk & WK_NO_ADVERTISE or (wk & WK_NO_EXPORT and kind <= PROG_EBGP):
-                return False
-        return True
+            if wk & WK_NO_ADVERTISE:
+                return W_NO_ADVERTISE
+            if wk & WK_NO_EXPORT and kind <= PROG_EBGP:
+                return W_NO_EXPORT
+        return 0
 
     cdef uint32_t _hole(self, uint32_t attrs_h) noexcept nogil:
         """The set of members that a black hole's attributes leave. Borrowed."""
@@ -354,7 +352,7 @@ cdef class AdjOut:
     cdef int evaluate(self, uint32_t h) except -1:
         """Fill `fresh` with what is due for a prefix now; rank it first if need be."""
         cdef uint32_t words = self.rib.sets.words
-        cdef uint32_t p_h, base, set_h, i
+        cdef uint32_t p_h, path_h, base, set_h, i
         cdef path_t *p
         cdef uint64_t *bits
         cdef uint64_t any_left
@@ -367,13 +365,14 @@ cdef class AdjOut:
             return self._evaluate_all(h)
         p_h = self.first(h)
         while p_h:
-            p = self.table.path(p_h)
+            path_h = p_h
+            p = self.table.path(path_h)
             if p.flags & (PATH_REJECTED | PATH_NOT_USABLE):
                 break
             p_h = self.following(p)
             if not self.rib.attrs.at(p.attrs_h).flags & AS_COMPILED:
                 self.rib.control.compile(p.attrs_h)
-            if not self._allowed(p.peer, p.attrs_h) or (
+            if self._barred(p.peer, p.attrs_h) or (
                     self.policy is not None and not self._passes(h, p)):
                 if self.next_best:
                     continue
@@ -384,12 +383,12 @@ cdef class AdjOut:
                 if set_h != SET_NONE:
                     first = False
                     if p_h == 0 or not self.next_best:
-                        self._give(p, set_h, 0)
+                        self._give(p, set_h, path_h)
                         break
                     bits = self.rib.sets.bits(set_h)
                     for i in range(words):
                         self.remaining[i] = ~bits[i]
-                    self._give(p, set_h, 0)
+                    self._give(p, set_h, path_h)
                 elif not self.next_best:
                     break
                 continue
@@ -403,7 +402,7 @@ cdef class AdjOut:
             if any_left == 0:
                 continue
             set_h = self.rib.sets.intern(give)
-            self._give(p, set_h, 0)
+            self._give(p, set_h, path_h)
             any_left = 0
             for i in range(words):
                 self.remaining[i] &= ~give[i]
@@ -432,7 +431,7 @@ cdef class AdjOut:
             p_h = self.following(p)
             if not self.rib.attrs.at(p.attrs_h).flags & AS_COMPILED:
                 self.rib.control.compile(p.attrs_h)
-            if not self._allowed(p.peer, p.attrs_h) or (
+            if self._barred(p.peer, p.attrs_h) or (
                     self.policy is not None and not self._passes(h, p)):
                 continue
             base = self._those_who_know(self._base(p.attrs_h), p)
@@ -569,22 +568,6 @@ cdef class AdjOut:
         return 0
 
     # --- for Python -------------------------------------------------------------------------------
-
-    def edited(self, uint32_t h, uint32_t slot, uint32_t attrs_h, uint32_t flags, uint32_t form_h):
-        """Return what becomes of the form of a path by the export policy: a borrowed handle, 0 if
-        the policy keeps it back."""
-        cdef path_t p
-        if self.policy is None:
-            return form_h
-        memset(&p, 0, sizeof(path_t))
-        p.peer = <uint16_t>slot
-        p.attrs_h = attrs_h
-        p.flags = <uint8_t>flags
-        if not self._passes(h, &p):
-            return 0
-        if self.chain == 0:
-            return form_h
-        return self._edited(form_h)
 
     def sent(self, uint32_t h):
         """Return [(attribute handle, member set handle)] of a prefix, as sent last."""

@@ -31,3 +31,7 @@ cdef class Backlog:
             self._grow(h >> 6)
         self.bitmap[h >> 6] |= <uint64_t>1 << (h & 63)
         return 0
+
+    cdef inline bint has(self, uint32_t h) noexcept nogil:
+        """Whether a prefix is noted."""
+        return h >> 6 < self.bitmap_words and (self.bitmap[h >> 6] >> (h & 63)) & 1

@@ -33,6 +33,11 @@ class Member:
         """Give up the place in the group; the member is of no use afterwards."""
     def lag(self) -> int:
         """Return octets of the log not read yet, those for others included."""
+    def progress(self, h: int) -> tuple[bool, int]:
+        """Return whether the present state of a prefix has yet to be encoded for this member.
+
+        And the octets that it has not read of what is, those for others included.
+        """
     def take(self, room: int = ...) -> bytes:
         """Return the next bytes and move on, as a socket would: for tests and tools."""
 

@@ -368,6 +368,27 @@ cdef class Member:
             return self.group.log.lag(&self.cur)
         return 0
 
+    def progress(self, uint32_t h):
+        """Return whether the present state of a prefix has yet to be encoded for this member, and
+        the octets that it has not read of what is, those for others included."""
+        cdef bint ahead = False
+        cdef uint64_t unread = 0
+        cdef uint32_t at = self.group.walk_pos
+        if self.state == MEMBER_RESYNC:
+            ahead = self.backlog.has(h)
+        elif self.state == MEMBER_WALK:
+            # The walk goes round: from start_pos to the end, then up to it.
+            if not self.walk_ends and self.group.walk_lap == self.start_lap:
+                ahead = not self.start_pos <= h < at
+            elif not self.walk_ends and self.group.walk_lap == self.start_lap + 1:
+                ahead = at <= h < self.start_pos
+            unread = self.group.walk.lag(&self.wcur)
+        if self.state == MEMBER_WALK or self.state == MEMBER_LIVE:
+            unread += self.group.log.lag(&self.cur)
+        if self.private is not None:
+            unread += self.private.lag(&self.pcur)
+        return ahead, unread
+
     def take(self, uint64_t room=1 << 40):
         """Return the next bytes and move on, as a socket would: for tests and tools."""
         cdef iovec iov[64]

@@ -44,11 +44,12 @@ Interpretations:
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from rs.iana import AttrFlag, BgpRole, Decided, SegmentType, WellKnownCommunity
+from rs.reasons import Withheld
 
 from .decision import DEFAULT_LOCAL_PREF, Options, Path, compare, neighbor_as
 from .update import is_confed
@@ -206,6 +207,42 @@ def eligible(path: Path, member: Member, options: ExportOptions) -> bool:
     if member.kind is Kind.RR_CLIENT and path.client and not member.client_to_client:
         return cluster_of(path, options) != cluster_of(member, options)
     return True
+
+
+def hindrances(path: Path, member: Member, options: ExportOptions) -> set[Withheld]:
+    """Every reason why `member` may not have `path`: none exactly if it may."""
+    if eligible(path, member, options):
+        return set()
+    found: set[Withheld] = set()
+    attrs, otc = path.attrs, only_to_customer(path)
+    communities = set(attrs.get("communities", ()))
+    if path.peer == member.index:
+        found.add(Withheld.OWN)
+    if path.last_choice and not member.long_lived:
+        found.add(Withheld.LLGR_STALE)
+    if otc is not None and member.role is not None:
+        found.add(Withheld.ROLE)
+    if options.honor_well_known and not well_known_allows(attrs, internal=member.kind.internal):
+        none = WellKnownCommunity.NO_ADVERTISE in communities
+        found.add(Withheld.NO_ADVERTISE if none else Withheld.NO_EXPORT)
+    if member.kind is Kind.IBGP and path.ibgp and not path.client:
+        found.add(Withheld.NON_CLIENT)
+    if member.kind is Kind.RR_CLIENT and path.client and not member.client_to_client:
+        found.add(Withheld.CLIENT_TO_CLIENT)
+    if member.kind is Kind.RS_CLIENT:
+        if any(member.asn in asns for _, asns in attrs.get("as_path", ())):
+            found.add(Withheld.AS_LOOP)
+        if options.tags is None:
+            if not control_allows(attrs, member.asn, options.rs_asn):
+                found.add(Withheld.COMMUNITY)
+        elif not options.tags.allows(attrs, member.index):
+            hole = options.tags.holes and options.tags.is_hole(attrs)
+            found.add(Withheld.COMMUNITY)
+            if hole and not options.tags.far[member.index].holes:
+                found.add(Withheld.BLACK_HOLE)
+                if replace(options.tags, holes=False).allows(attrs, member.index):
+                    found.remove(Withheld.COMMUNITY)
+    return found
 
 
 def best_for(member: Member, ranked: Sequence[Path], options: ExportOptions) -> Path | None:
