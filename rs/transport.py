@@ -189,6 +189,10 @@ class Transport:
             try:
                 sock = sockopts.listener(endpoint.host, endpoint.port)
             except OSError as error:
+                if error.errno == errno.EAFNOSUPPORT and endpoint.host == "::":
+                    # It stands in the default, and means: whatever there is.
+                    log.warning("router.listen: %s: this machine has no IPv6", endpoint)
+                    continue
                 raise RsError(_why_not(str(endpoint), endpoint.port, error)) from error
             self._listeners[endpoint] = sock
             self.loop.add_reader(sock.fileno(), self._on_accept, sock)

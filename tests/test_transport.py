@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import struct
 from types import SimpleNamespace
@@ -10,6 +11,8 @@ from types import SimpleNamespace
 import pytest
 import uvloop
 
+from rs.configvalues import Endpoint
+from rs.errors import RsError
 from rs.transport import HOLDING, READ_BUDGET, READ_LEN, REFUSALS, RETRY, Connection, Transport
 
 
@@ -323,3 +326,26 @@ def test_whoever_connects_again_and_again_fills_no_log(bench, caplog):
     assert connect(1) == []
     bench.now += 1
     assert connect(1) == [f"{line}; so were 5 more before it"]
+
+
+@pytest.mark.parametrize(("host", "starts"), [("::", True), ("2001:db8::1", False)])
+def test_a_machine_without_ipv6_listens_on_what_it_has(bench, monkeypatch, caplog, host, starts):
+    def listener(host, port):
+        if ":" in host:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        sock = socket.create_server(("127.0.0.1", 0))
+        bench.ends.append(sock)
+        return sock
+
+    monkeypatch.setattr("rs.sockopts.listener", listener)
+    endpoints = (Endpoint("0.0.0.0", 179), Endpoint(host, 179))
+    bench.transport.router.config = SimpleNamespace(
+        router=SimpleNamespace(listen=endpoints), neighbors=()
+    )
+    if starts:
+        bench.transport.listen()
+        assert caplog.messages == ["router.listen: [::]:179: this machine has no IPv6"]
+        assert len(bench.transport.addresses) == 1
+    else:
+        with pytest.raises(RsError, match="Address family not supported"):
+            bench.transport.listen()
