@@ -52,6 +52,8 @@ class Scheduler:
     def __init__(self, exporter: Exporter) -> None:
         self._exporter = exporter
         self._jobs: deque[Iterator[bool]] = deque()
+        self._added = False
+        """Whether there are jobs that have not had a turn yet."""
         self._hold_ends = 0.0
         self._hold = HOLD
         self._seen = (0, 0, 0)
@@ -67,6 +69,7 @@ class Scheduler:
         It yields True when it has done something, False when it waits for something else.
         """
         self._jobs.append(job)
+        self._added = True
 
     @property
     def jobs(self) -> int:
@@ -122,6 +125,7 @@ class Scheduler:
         exporter = self._exporter
         self._regulate(clock(), loading=loading and not self.deferred)
         while True:
+            self._added = False
             idle = True
             now = clock()
             for _ in range(len(self._jobs)):
@@ -135,6 +139,8 @@ class Scheduler:
                     self._jobs.append(job)
                 if clock() >= deadline:
                     return True
+            if self._added:
+                idle = False  # by one of these, which may wait for it
             if self.deferred:
                 if idle:
                     return False

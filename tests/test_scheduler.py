@@ -43,6 +43,26 @@ def test_idle_at_once_without_work():
     assert not run(scheduler)
 
 
+def test_a_job_that_waits_for_one_it_has_just_added():
+    _, scheduler, _ = world(0)
+    done = []
+
+    def later():
+        done.append("later")
+        yield True
+
+    def first():
+        scheduler.add(later())
+        while not done:
+            yield False
+        done.append("first")
+
+    scheduler.add(first())
+    assert not run(scheduler)
+    assert done == ["later", "first"]
+    assert scheduler.jobs == 0
+
+
 def test_jobs_take_turns_and_end():
     _, scheduler, _ = world(0)
     seen = []
