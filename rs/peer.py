@@ -217,6 +217,8 @@ class Peer:
         self.transit_seen: dict[int, int] = {}
         """How often import saw transit-free networks, where they are only warned of."""
         self.transit_logged: set[int] = set()
+        self.shut_down = False
+        """Shut down by an operator."""
         self.looked_at = False
         """Whether its session has been looked at by unwanted.py."""
         self.restart_at: float | None = None

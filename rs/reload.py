@@ -159,14 +159,17 @@ def _change(router: RunningRouter, change: Change, done: Reloaded) -> None:
         settled = _use(peer, new)
         if "enabled" in change.keys:
             if new.enabled:
+                peer.shut_down = False
                 peer.session.start(now)
+                router.forget(peer)
             else:
                 router.restarts.forget(peer)
                 peer.session.stop(now, CeaseSubcode.ADMIN_SHUTDOWN)
         if peer.limited and any(key.startswith("filters.max_prefix") for key in change.keys):
             peer.limited, peer.restart_at = False, None
-            if new.enabled:
+            if new.enabled and not peer.shut_down:
                 peer.session.start(now)
+                router.forget(peer)
         if any(key.startswith("filters.max_prefix") for key in change.keys):
             router.rules.relimit(peer)
         if change.effect is Effect.REEVALUATE:

@@ -263,8 +263,11 @@ class Router:
         self.rules.policies.set_import(peer)
 
     def forget(self, peer: Peer) -> None:
-        """Drop a dynamic peer that has lost a connection, if it was its only one."""
-        if not peer.dynamic or peer.retired or peer.kept:
+        """Drop a dynamic peer that has no connection any more.
+
+        Who has been shut down stays known, or it would come again at once.
+        """
+        if not peer.dynamic or peer.retired or peer.kept or peer.shut_down or peer.limited:
             return
         if peer.session.connected_at_all:
             self.scheduler.add(self._forget_unless_connected(peer))
@@ -547,6 +550,7 @@ class Router:
         """Start sessions whose pause is over; call about once a second."""
         for peer in restart_limited(self.peers.values(), now):
             self.on_commands(peer)
+            self.forget(peer)
         for fault in self.next_hops.reread():
             log.error("%s", fault)
         for peer in self.restarts.tick(now):
@@ -596,10 +600,13 @@ class Router:
             case "shutdown":
                 self.restarts.forget(peer)
                 peer.restart_at = None
+                peer.shut_down = True
                 peer.session.stop(now, CeaseSubcode.ADMIN_SHUTDOWN, communication)
             case "enable":
-                peer.restart_at, peer.limited = None, False
+                peer.restart_at = None
+                peer.limited = peer.shut_down = False
                 peer.session.start(now)
+                self.forget(peer)
             case "refresh":
                 agreed = peer.session.negotiated
                 families = agreed.families if agreed is not None else ()

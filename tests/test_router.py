@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rs.filterconfig import Filters, MaxPrefixAction
 from rs.iana import RefreshSubtype
 from rs.messages import KEEPALIVE
 from rs.peer import refresh_marker
@@ -180,6 +181,55 @@ def test_range_takes_no_more_than_its_max_peers():
     lab.down(lab.speakers[0])
     lab.settle()
     assert lab.router.accept("10.9.0.4")[0] is not None
+
+
+def test_dynamic_neighbor_that_is_shut_down_stays_down():
+    lab, _ = range_lab(oracle=False)
+    one = lab.up(Speaker("10.9.0.1", 65001, "10.2.0.1"))
+    lab.announce(one, "10.1.0.0/16")
+    lab.settle()
+    assert lab.router.peer_action(one.address, "shutdown")
+    lab.settle()
+    assert one.count("notification", 6, 2) == 1
+    lab.check_empty()
+    again = Speaker(one.address, 65001, "10.2.0.1")
+    lab.connect(again)
+    lab.settle()
+    assert again.count("notification", 6, 5) == 1
+    # There is no connection to wait for: it goes, and may come.
+    assert lab.router.peer_action(one.address, "enable")
+    lab.settle()
+    assert not lab.router.peers
+    last = lab.up(Speaker(one.address, 65001, "10.2.0.1"))
+    lab.down(last)
+    lab.settle()
+    assert not lab.router.peers
+
+
+@pytest.mark.parametrize("pause", [0, 2])
+def test_dynamic_neighbor_with_too_many_prefixes_stays_down(pause):
+    rules = Filters(
+        max_prefix_ipv4=1,
+        max_prefix_action=MaxPrefixAction.RESTART if pause else MaxPrefixAction.SHUTDOWN,
+        max_prefix_restart=pause or 15,
+    )
+    section = make_router()
+    neighbor = make_neighbor(section, None, range="10.9.0.0/16", max_peers=3, filters=rules)
+    lab = Lab(make_config(section, [neighbor]), oracle=False)
+    one = lab.up(Speaker("10.9.0.1", 65001, "10.2.0.1"))
+    lab.announce(one, "10.1.0.0/16", "10.2.0.0/16")
+    lab.router.check_limits(one.peer)
+    lab.after(one.peer)
+    lab.settle()
+    assert one.count("notification", 6, 1) == 1
+    again = Speaker(one.address, 65001, "10.2.0.1")
+    lab.connect(again)
+    lab.settle()
+    assert again.count("notification", 6, 5) == 1
+    lab.now += 60 * pause
+    lab.router.housekeeping(lab.now)
+    lab.settle()
+    assert len(lab.router.peers) == (0 if pause else 1)
 
 
 def test_connection_that_survives_the_loss_of_another_one():
