@@ -150,7 +150,7 @@ hello: types wire
 ingest: decode filter paths rib terms types wire
 irrload: pfxset wire
 judge: types wire
-load: hello judge net types wire
+load: hello judge net speakers types wire
 log: sets wire
 memo:
 mrt: types wire
@@ -169,6 +169,7 @@ rewrite: arena attrs commrules edits paths rib types wire
 rib: arena attrs control decide filter memo paths peers sets terms trie types wire
 roa: arena text trie types vrplist wire
 sets:
+speakers: hello judge net types
 splice: hello net types wire
 stamp:
 terms: asnset aspa aspath attrs edits filter memo paths pattern pfxset types wire

@@ -16,163 +16,69 @@ alive. RFC 4271 4, 4724 2 (End-of-RIB), 4760, 5492, 6793, 7911, 8654.
 """
 
 cimport cython
-from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, ETIMEDOUT, errno
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.errno cimport EAGAIN, EINTR, ETIMEDOUT, errno
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset, strerror
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, itimerspec, timespec
+from posix.time cimport CLOCK_MONOTONIC, itimerspec
 from posix.unistd cimport close, read
 
-from rs._fastpath.hello cimport (
-    HELLO_LEN,
-    OPT_ADDPATH,
-    OPT_AS4,
-    OPT_EXT_MSG,
-    OPT_IPV4,
-    OPT_IPV6,
-    addpath_sent,
-    write_keepalive,
-    write_open,
-)
-from rs._fastpath.judge cimport HIST_LEN, Universe, churn_t, hist_value, holding_ok, holding_t
+from rs._fastpath.hello cimport OPT_ADDPATH, OPT_AS4, OPT_EXT_MSG, OPT_IPV4, OPT_IPV6
+from rs._fastpath.judge cimport HIST_LEN, churn_t, hist_value, holding_t
 from rs._fastpath.net cimport (
-    AF_INET,
-    EPOLL_CLOEXEC,
     EPOLL_CTL_ADD,
-    EPOLL_CTL_MOD,
     EPOLLERR,
     EPOLLHUP,
     EPOLLIN,
     EPOLLOUT,
-    IP_BIND_ADDRESS_NO_PORT,
-    IPPROTO_IP,
-    IPPROTO_TCP,
-    MSG_NOSIGNAL,
-    SO_ERROR,
-    SOCK_CLOEXEC,
-    SOCK_NONBLOCK,
-    SOCK_STREAM,
-    SOL_SOCKET,
-    TCP_NODELAY,
     TFD_CLOEXEC,
     TFD_NONBLOCK,
-    bind,
-    connect,
-    epoll_create1,
     epoll_ctl,
     epoll_event,
     epoll_wait,
-    getsockopt,
-    htonl,
-    htons,
     recv,
-    send,
-    setsockopt,
-    sockaddr,
-    sockaddr_in,
-    socket,
     timerfd_create,
     timerfd_settime,
 )
-from rs._fastpath.stamp cimport check_abi
-from rs._fastpath.types cimport (
-    HEADER_LEN,
-    MAX_EXT_MSG,
-    MSG_KEEPALIVE,
-    MSG_NOTIFICATION,
-    MSG_OPEN,
-    MSG_UPDATE,
+from rs._fastpath.speakers cimport (
+    KEEPALIVE_NS,
+    ST_CONNECTING,
+    ST_IDLE,
+    ST_OPEN_SENT,
+    ST_RETRY,
+    ST_UP,
+    Speakers,
+    member_t,
+    now_ns,
 )
+from rs._fastpath.stamp cimport check_abi
+from rs._fastpath.types cimport HEADER_LEN, MAX_EXT_MSG, MSG_UPDATE
 from rs._fastpath.wire cimport load16, load64
 
 check_abi(__name__)
 
 cdef enum:
-    ST_IDLE = 0         # no socket
-    ST_RETRY = 1        # no socket; connects again at retry_at
-    ST_CONNECTING = 2
-    ST_OPEN_SENT = 3
-    ST_OPEN_CONFIRM = 4
-    ST_UP = 5
-    ST_LOST = 6         # was up and ended without being asked to; not reconnected
-
     GOAL_UP = 1
     GOAL_CONVERGED = 2
     GOAL_CHURN = 3
     GOAL_QUIET = 4
 
     READ_LEN = 262144       # octets a recv; four such buffers fit the second-level cache
-    SEND_LEN = 262144       # octets a send
     MAX_EVENTS = 512
     TIMER_ID = 0xFFFFFFFF
-    RETRY_NS = 200000000
-    ANSWER_NS = 5000000000  # a connection without an OPEN after so long is tried again
     TICK_NS = 20000000
-    KEEPALIVE_NS = 30000000000
-    HOLD_TIME = 240         # s; long, for timers are not what is measured
 
 # The same for Python.
 AS4, EXTENDED, ADDPATH, IPV4, IPV6 = OPT_AS4, OPT_EXT_MSG, OPT_ADDPATH, OPT_IPV4, OPT_IPV6
 UP, CONVERGED, CHURN, QUIET = GOAL_UP, GOAL_CONVERGED, GOAL_CHURN, GOAL_QUIET
 
-cdef struct member_t:
-    int fd
-    uint8_t state           # ST_*
-    uint8_t opts            # OPT_*
-    uint8_t watched         # counts towards goals
-    uint8_t ok              # holds exactly what it is due
-    uint8_t sending         # its table may go out
-    uint8_t armed           # EPOLLOUT is asked for
-    uint16_t port
-    uint32_t host           # daemon's address, host order
-    uint32_t source         # our address, host order; 0 = any
-    uint32_t asn
-    uint32_t router_id
-    uint32_t resets         # connections that ended before or after Established
-    uint32_t error          # errno of the last failed connection, or code << 8 | subcode | 1 << 31
-    int64_t rate            # octets a second to read when up; -1 = all there is
-    int64_t budget          # octets that may be read now, when rate >= 0
-    uint64_t retry_at       # ns
-    uint64_t keepalive_at   # ns
-    uint64_t t_connect      # ns, monotonic; 0 = not yet. First connect() of the current life
-    uint64_t t_up
-    uint64_t t_ok           # when it last became exact
-    uint64_t t_sent         # table handed to the kernel in full
-    const uint8_t *tx       # its table, borrowed
-    uint64_t tx_len
-    uint64_t tx_pos
-    uint64_t announced_at   # NLRI received in all when this connection began
-    uint8_t *ctl            # small messages: OPEN, KEEPALIVE, churn
-    uint32_t ctl_len
-    uint32_t ctl_cap
-    uint8_t *carry          # start of a message that is not all here
-    uint32_t carry_len
-    uint32_t carry_cap
-    uint64_t rx_bytes
-    uint64_t tx_bytes
-    holding_t holding       # its routes, and what is wrong with them
-
-
-cdef inline uint64_t now_ns() noexcept nogil:
-    cdef timespec ts
-    clock_gettime(CLOCK_MONOTONIC, &ts)
-    return <uint64_t>ts.tv_sec * 1000000000 + <uint64_t>ts.tv_nsec
-
 
 @cython.final
-cdef class LoadClient:
+cdef class LoadClient(Speakers):
     """Many BGP speakers and what they hold; see the stub for the interface."""
 
-    cdef member_t *members
-    cdef uint32_t n_members
-    cdef uint32_t cap_members
-    cdef int ep
     cdef int timer
-    cdef Universe universe
     cdef uint8_t *rbuf              # MAX_EXT_MSG octets for a carried start, then READ_LEN
-    cdef uint32_t n_watched
-    cdef uint32_t n_up              # watched and up
-    cdef uint32_t n_ok              # watched, exact and up
     cdef uint64_t t_last_update
     cdef uint64_t next_tick
     cdef uint64_t last_tick
@@ -185,15 +91,11 @@ cdef class LoadClient:
     cdef uint32_t n_churn
     cdef uint32_t churn_next
     cdef uint64_t want_receipts
-    cdef list keep                  # Python objects whose bytes we borrow
 
     def __cinit__(self, bytes prefixes4, bytes prefixes6=b""):
-        self.keep = []
-        self.ep = epoll_create1(EPOLL_CLOEXEC)
         self.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
-        if self.ep < 0 or self.timer < 0:
-            raise OSError(errno, "no epoll or timer descriptor")
-        self.universe = Universe(prefixes4, prefixes6)
+        if self.timer < 0:
+            raise OSError(errno, "no timer descriptor")
         self.rbuf = <uint8_t *>malloc(MAX_EXT_MSG + READ_LEN)
         self.churned.hist = <uint64_t *>calloc(HIST_LEN, 8)
         if self.rbuf == NULL or self.churned.hist == NULL:
@@ -205,129 +107,14 @@ cdef class LoadClient:
             raise OSError(errno, "cannot watch the timer")
 
     def __dealloc__(self):
-        cdef uint32_t i
-        cdef member_t *m
-        for i in range(self.n_members):
-            m = &self.members[i]
-            if m.fd >= 0:
-                close(m.fd)
-            self.universe.free_holding(&m.holding)
-            free(m.ctl)
-            free(m.carry)
-        free(self.members)
         free(self.rbuf)
         free(self.churned.hist)
         free(self.churned.sent_at)
         free(self.churn_off)
         free(self.churn_who)
         free(self.churn_idx)
-        if self.ep > 0:
-            close(self.ep)
         if self.timer > 0:
             close(self.timer)
-
-    # Members.
-
-    def add_member(self, uint32_t host, uint16_t port, uint32_t source, uint32_t asn,
-                   uint32_t router_id, uint32_t opts, bytes table):
-        cdef member_t *m
-        cdef uint32_t cap
-        cdef void *grown
-        if self.n_members == self.cap_members:
-            cap = self.cap_members * 2 + 64
-            grown = realloc(self.members, cap * sizeof(member_t))
-            if grown == NULL:
-                raise MemoryError
-            self.members = <member_t *>grown
-            self.cap_members = cap
-        m = &self.members[self.n_members]
-        memset(m, 0, sizeof(member_t))
-        m.fd = -1
-        m.rate = -1
-        m.host = host
-        m.port = port
-        m.source = source
-        m.asn = asn
-        m.router_id = router_id
-        m.opts = <uint8_t>opts
-        self.n_members += 1         # from here __dealloc__ frees it
-        self.universe.new_holding(&m.holding)
-        m.ok = 1                    # has nothing, is due nothing
-        self._set_table(m, table)
-        return self.n_members - 1
-
-    cdef _set_table(self, member_t *m, bytes table):
-        self.keep.append(table)
-        m.tx = table
-        m.tx_len = len(table)
-        m.tx_pos = 0
-
-    cdef member_t *_member(self, uint32_t i) except NULL:
-        if i >= self.n_members:
-            raise IndexError(f"member {i} of {self.n_members}")
-        return &self.members[i]
-
-    def set_table(self, uint32_t member, bytes table):
-        cdef member_t *m = self._member(member)
-        if m.tx_pos and m.tx_pos < m.tx_len and m.state == ST_UP:
-            raise ValueError(f"member {member} is in the middle of sending its table")
-        self._set_table(m, table)
-        m.sending = 0
-
-    def set_due(self, uint32_t member, bytes due, bytes own=None):
-        cdef member_t *m = self._member(member)
-        self.universe.load_due(&m.holding, due)
-        if own is not None:
-            self.universe.load_own(&m.holding, own)
-        self.universe.recount(&m.holding)
-        self._judge(m, now_ns())
-
-    def set_due_next_hops(self, uint32_t member, bytes next_hops):
-        cdef member_t *m = self._member(member)
-        self.universe.load_next_hops(&m.holding, next_hops)
-        self.universe.recount(&m.holding)
-        self._judge(m, now_ns())
-
-    def set_rate(self, uint32_t member, int64_t octets_per_s):
-        cdef member_t *m = self._member(member)
-        m.rate = octets_per_s
-        m.budget = 0
-        if m.fd >= 0:
-            self._arm(member, m)
-
-    def watch(self, uint32_t member, bint watched):
-        cdef member_t *m = self._member(member)
-        self._uncount(m)
-        m.watched = watched
-        self._count(m)
-
-    cdef inline void _judge(self, member_t *m, uint64_t now) noexcept nogil:
-        cdef uint8_t ok = holding_ok(&m.holding)
-        if ok != m.ok:
-            self._uncount(m)
-            m.ok = ok
-            if ok:
-                m.t_ok = now
-            self._count(m)
-
-    cdef inline void _count(self, member_t *m) noexcept nogil:
-        if m.watched:
-            self.n_watched += 1
-            if m.state == ST_UP:
-                self.n_up += 1
-                self.n_ok += m.ok
-
-    cdef inline void _uncount(self, member_t *m) noexcept nogil:
-        if m.watched:
-            self.n_watched -= 1
-            if m.state == ST_UP:
-                self.n_up -= 1
-                self.n_ok -= m.ok
-
-    cdef void _set_state(self, member_t *m, uint8_t state) noexcept nogil:
-        self._uncount(m)
-        m.state = state
-        self._count(m)
 
     # Phases.
 
@@ -602,149 +389,6 @@ cdef class LoadClient:
                           <uint32_t>(self.churn_off[i + 1] - self.churn_off[i]))
             self._write(who, m)
 
-    # Connections.
-
-    cdef void _connect(self, uint32_t id, member_t *m, uint64_t now) noexcept nogil:
-        cdef sockaddr_in sa
-        cdef epoll_event ev
-        cdef int one = 1
-        m.carry_len = m.ctl_len = 0
-        m.tx_pos = 0
-        m.announced_at = m.holding.announced
-        m.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
-        if m.fd < 0:
-            self._retry(m, errno, now)
-            return
-        setsockopt(m.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-        memset(&sa, 0, sizeof(sa))
-        sa.sin_family = AF_INET
-        if m.source:
-            setsockopt(m.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one))
-            sa.sin_addr.s_addr = htonl(m.source)
-            if bind(m.fd, <sockaddr *>&sa, sizeof(sa)) < 0:
-                self._retry(m, errno, now)
-                return
-        sa.sin_port = htons(m.port)
-        sa.sin_addr.s_addr = htonl(m.host)
-        if connect(m.fd, <sockaddr *>&sa, sizeof(sa)) < 0 and errno != EINPROGRESS:
-            self._retry(m, errno, now)
-            return
-        ev.events = EPOLLIN | EPOLLOUT
-        ev.data.u32 = id
-        if epoll_ctl(self.ep, EPOLL_CTL_ADD, m.fd, &ev) < 0:
-            self._retry(m, errno, now)
-            return
-        m.armed = 1
-        m.retry_at = now + ANSWER_NS
-        self._set_state(m, ST_CONNECTING)
-
-    cdef void _hang_up(self, member_t *m) noexcept nogil:
-        if m.fd >= 0:
-            close(m.fd)             # leaves the epoll set with it
-        m.fd = -1
-
-    cdef void _retry(self, member_t *m, int error, uint64_t now) noexcept nogil:
-        """A connection attempt failed: try again soon."""
-        self._hang_up(m)
-        if error:
-            m.error = <uint32_t>error
-        m.resets += 1
-        m.retry_at = now + RETRY_NS
-        self._set_state(m, ST_RETRY)
-
-    cdef void _lost(self, member_t *m, int error) noexcept nogil:
-        """The other side ended it: tried again while no route has come, a fault later."""
-        if m.state == ST_UP and m.holding.announced > m.announced_at:
-            if error:
-                m.error = <uint32_t>error
-            m.resets += 1
-            self._set_state(m, ST_LOST)
-            self._hang_up(m)
-        else:
-            self._retry(m, error, now_ns())
-
-    cdef void _connected(self, uint32_t id, member_t *m) noexcept nogil:
-        cdef int error = 0
-        cdef unsigned int n = sizeof(error)
-        cdef uint8_t msg[HELLO_LEN]
-        if getsockopt(m.fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0:
-            error = errno
-        if error:
-            self._retry(m, error, now_ns())
-            return
-        self._set_state(m, ST_OPEN_SENT)
-        self._control(m, msg, write_open(msg, m.asn, HOLD_TIME, m.router_id, m.opts))
-        self._write(id, m)
-
-    cdef void _keepalive(self, uint32_t id, member_t *m) noexcept nogil:
-        cdef uint8_t msg[HEADER_LEN]
-        # Who is sending its table needs none, and none may come into the middle of a message.
-        if m.state == ST_UP and m.sending and m.tx_pos < m.tx_len:
-            return
-        self._control(m, msg, write_keepalive(msg))
-        self._write(id, m)
-
-    # Sending.
-
-    cdef void _control(self, member_t *m, const uint8_t *data, uint32_t n) noexcept nogil:
-        """Queue small messages; they go out before a table starts, or after it is out."""
-        cdef uint8_t *grown
-        if m.ctl_len + n > m.ctl_cap:
-            grown = <uint8_t *>realloc(m.ctl, 2 * (m.ctl_len + n) + 256)
-            if grown == NULL:
-                m.holding.malformed += 1    # this member can no longer be exact
-                return
-            m.ctl = grown
-            m.ctl_cap = 2 * (m.ctl_len + n) + 256
-        memcpy(m.ctl + m.ctl_len, data, n)
-        m.ctl_len += n
-
-    cdef int _send(self, member_t *m, const uint8_t *data, uint64_t n) noexcept nogil:
-        """Return octets taken, 0 when the socket is full, -1 when the connection is gone."""
-        cdef ssize_t done = send(m.fd, data, n if n < SEND_LEN else SEND_LEN, MSG_NOSIGNAL)
-        if done >= 0:
-            m.tx_bytes += <uint64_t>done
-            return <int>done
-        if errno == EAGAIN or errno == EINTR:
-            return 0
-        self._lost(m, errno)
-        return -1
-
-    cdef void _write(self, uint32_t id, member_t *m) noexcept nogil:
-        cdef int done
-        cdef bint table = m.sending and m.state == ST_UP and m.tx_pos < m.tx_len
-        if m.ctl_len and (m.tx_pos == 0 or m.tx_pos == m.tx_len):
-            done = self._send(m, m.ctl, m.ctl_len)
-            if done < 0:
-                return
-            m.ctl_len -= done
-            if m.ctl_len:
-                memcpy_down(m.ctl, done, m.ctl_len)
-                table = False
-        if table:
-            done = self._send(m, m.tx + m.tx_pos, m.tx_len - m.tx_pos)
-            if done < 0:
-                return
-            m.tx_pos += <uint64_t>done
-            if m.tx_pos == m.tx_len:
-                m.t_sent = now_ns()
-        self._arm(id, m)
-
-    cdef void _arm(self, uint32_t id, member_t *m) noexcept nogil:
-        """Ask for the readiness that this member can use."""
-        cdef epoll_event ev
-        cdef bint out = m.ctl_len > 0 or (m.sending and m.state == ST_UP and m.tx_pos < m.tx_len)
-        cdef bint slow = m.rate >= 0 and m.state == ST_UP
-        cdef uint8_t want = out | (slow << 1)
-        if want == m.armed:
-            return
-        ev.events = 0 if slow else EPOLLIN
-        if out:
-            ev.events |= EPOLLOUT
-        ev.data.u32 = id
-        epoll_ctl(self.ep, EPOLL_CTL_MOD, m.fd, &ev)
-        m.armed = want
-
     # Receiving.
 
     cdef int _read(self, uint32_t id, member_t *m, uint64_t most) noexcept nogil:
@@ -798,29 +442,3 @@ cdef class LoadClient:
             m.carry_len = n
         self._judge(m, now)
         return 0
-
-    cdef int _other(self, uint32_t id, member_t *m, const uint8_t *p, uint32_t n,
-                    uint64_t now) noexcept nogil:
-        """OPEN, KEEPALIVE, NOTIFICATION; all else is passed over. -1 when the session ended."""
-        if p[18] == MSG_OPEN and m.state == ST_OPEN_SENT and n >= 29:
-            m.holding.addpath = addpath_sent(p, n) if m.opts & OPT_ADDPATH else 0
-            self._set_state(m, ST_OPEN_CONFIRM)
-            self._keepalive(id, m)
-        elif p[18] == MSG_KEEPALIVE and m.state == ST_OPEN_CONFIRM:
-            m.t_up = now
-            m.keepalive_at = now + KEEPALIVE_NS
-            self._set_state(m, ST_UP)
-            self._write(id, m)
-        elif p[18] == MSG_NOTIFICATION:
-            self._lost(m, 0)
-            m.error = <uint32_t>0x80000000
-            if n >= 21:
-                m.error |= (<uint32_t>p[19] << 8) | p[20]
-        return 0 if m.fd >= 0 else -1
-
-
-cdef inline void memcpy_down(uint8_t *base, uint32_t off, uint32_t n) noexcept nogil:
-    """Move `n` octets at `off` to the start of `base`."""
-    cdef uint32_t i
-    for i in range(n):
-        base[i] = base[off + i]
