@@ -23,6 +23,7 @@ from rs._fastpath.irrload import PrefixReader
 from rs._fastpath.pfxset import PrefixSet
 from rs.configvalues import ASN_RANGE, BadValue
 from rs.errors import ConfigError
+from rs.filestamp import file_stamp
 from rs.filterconfig import Empty
 
 if TYPE_CHECKING:
@@ -69,14 +70,6 @@ class Sets:
     def entries(self) -> int:
         """Entries of all sets."""
         return sum(map(len, self.prefixes.values())) + sum(map(len, self.asns.values()))
-
-
-def _stat(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _read(path: Path) -> Iterator[bytes]:
@@ -201,7 +194,7 @@ def _load(
     table: str, config: PrefixSetFiles | AsSetFiles, known: _Loaded | None
 ) -> Generator[None, None, _Loaded]:
     """Return (as a generator does) a set as it is now; `known` if nothing has changed."""
-    stats = tuple(map(_stat, config.files))
+    stats = tuple(map(file_stamp, config.files))
     same = known is not None and known.config == config
     if known is not None and same and known.stats == stats and all(stats):
         return known

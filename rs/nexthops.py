@@ -22,6 +22,7 @@ from rs._fastpath.orr import Vantage
 from rs._fastpath.walks import mark_hops
 from rs.configvalues import BadValue
 from rs.errors import ConfigError
+from rs.filestamp import file_stamp
 from rs.kernelroutes import KernelRoutes
 from rs.nexthopconfig import NextHopSource, parse_metrics
 from rs.prefixset import NextHopMetrics
@@ -64,15 +65,6 @@ def read_metrics(path: Path) -> dict[str, int]:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _stat(path: Path) -> tuple[int, ...]:
-    """Return what changes with the contents of a file; nothing while there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
 @attrs.define(eq=False)
 class Group:
     """A group of [[orr]] that runs."""
@@ -104,7 +96,7 @@ def check_orr(config: Config) -> dict[str, tuple[dict[str, int], tuple[int, ...]
         if group.file is None:
             found[group.name] = {}, ()
             continue
-        stat = _stat(group.file)
+        stat = file_stamp(group.file)
         try:
             found[group.name] = read_metrics(group.file), stat
         except ValueError as error:
@@ -202,9 +194,9 @@ class NextHops:
         """
         faults: list[str] = []
         for group in self.groups.values():
-            if group.config.file is None or _stat(group.config.file) == group.stat:
+            if group.config.file is None or file_stamp(group.config.file) == group.stat:
                 continue
-            group.stat = _stat(group.config.file)
+            group.stat = file_stamp(group.config.file)
             try:
                 group.use(group.config, read_metrics(group.config.file))
             except ValueError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rs import vrps
 from rs.errors import VrpError
+from rs.filestamp import file_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,7 +70,7 @@ class RpkiFiles:
         for path in [path for path in self._sources if path not in paths]:
             yield from self._drop(path)
         for path in paths:
-            stats = _stat(path)
+            stats = file_stamp(path)
             if stats and self._stats.get(path) == stats:
                 continue
             try:
@@ -126,11 +127,3 @@ class RpkiFiles:
     def _commit(self, source: int) -> None:
         self._publisher.roas.commit(source, report=self._publisher.ready)
         self._publisher.aspas.commit(source)
-
-
-def _stat(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -179,7 +179,7 @@ types:
 validate: attrs hashing types wire
 vrplist: text types wire
 walks: asnset attrs filter paths peers rib trie types wire
-wire:
+wire: types
 withheld: adjout attrs commrules control directory paths types wire
 """
 """Who knows whose structs, stamp aside; a line for each module of the fast path."""

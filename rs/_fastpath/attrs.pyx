@@ -72,7 +72,7 @@ from rs._fastpath.types cimport (
     attrset_t,
     nexthop_t,
 )
-from rs._fastpath.wire cimport load32, store16, store32
+from rs._fastpath.wire cimport load32, put_head, store32
 
 check_abi(__name__)
 
@@ -511,15 +511,7 @@ cdef class AttrTable:
                     p = head
                     a.len = 0
                     a.flags = AFLAG_OPTIONAL | AFLAG_TRANSITIVE
-                o[0] = <uint8_t>(a.flags & ~<uint8_t>AFLAG_EXT_LEN)
-                o[1] = ATTR_COMMUNITIES
-                if a.len + 4 > 255:
-                    o[0] |= AFLAG_EXT_LEN
-                    store16(o + 2, a.len + 4)
-                    o += 4
-                else:
-                    o[2] = <uint8_t>(a.len + 4)
-                    o += 3
+                o = put_head(o, a.flags, ATTR_COMMUNITIES, a.len + 4)
                 if a.len:
                     memcpy(o, a.value, a.len)
                 store32(o + a.len, value)

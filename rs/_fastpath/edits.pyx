@@ -18,7 +18,6 @@ from rs._fastpath.memo cimport MEMO_SET, Memo
 from rs._fastpath.pattern cimport community_size, is_one, pattern_fits, pattern_t
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
-    AFLAG_EXT_LEN,
     AFLAG_OPTIONAL,
     AFLAG_TRANSITIVE,
     AS_HAS_NEXT_HOP,
@@ -33,7 +32,7 @@ from rs._fastpath.types cimport (
     SEG_SEQUENCE,
     attrset_t,
 )
-from rs._fastpath.wire cimport load32, store16, store32
+from rs._fastpath.wire cimport load32, put_head, store32
 
 import ipaddress
 
@@ -63,20 +62,8 @@ cdef inline uint32_t chain_home(uint32_t before, uint32_t edit, uint32_t cap) no
     return <uint32_t>(h >> 40) & (cap - 1)
 
 
-cdef inline uint8_t *put(uint8_t *o, uint32_t flags, uint32_t type_, uint32_t n) noexcept nogil:
-    """Write an attribute header for `n` octets of value in canonical form."""
-    o[1] = <uint8_t>type_
-    if n > 255:
-        o[0] = <uint8_t>(flags | AFLAG_EXT_LEN)
-        store16(o + 2, n)
-        return o + 4
-    o[0] = <uint8_t>(flags & ~AFLAG_EXT_LEN)
-    o[2] = <uint8_t>n
-    return o + 3
-
-
 cdef inline uint8_t *put32(uint8_t *o, uint32_t flags, uint32_t type_, uint32_t v) noexcept nogil:
-    o = put(o, flags, type_, 4)
+    o = put_head(o, flags, type_, 4)
     store32(o, v)
     return o + 4
 
@@ -300,13 +287,13 @@ cdef class Edits:
             if type_ == NO_TYPE:
                 return <uint32_t>(o - out)
             if type_ == ATTR_ORIGIN and e.flags & EDIT_ORIGIN:
-                o = put(o, a.flags, type_, 1)
+                o = put_head(o, a.flags, type_, 1)
                 o[0] = e.origin
                 o += 1
             elif type_ == ATTR_AS_PATH and e.prepend_times:
                 o = prepend(o, &a, e.prepend_asn, e.prepend_times, self.local_asn)
             elif type_ == ATTR_NEXT_HOP and e.flags & EDIT_HOP4:
-                o = put(o, a.flags, type_, 4)
+                o = put_head(o, a.flags, type_, 4)
                 memcpy(o, hop, 4)
                 o += 4
             elif type_ == ATTR_MED and e.flags & (EDIT_MED | EDIT_NO_MED):
@@ -350,7 +337,7 @@ cdef class Edits:
             more += size
         if length == 0:
             return o
-        o = put(o, flags, KINDS[kind], length)
+        o = put_head(o, flags, KINDS[kind], length)
         memcpy(o, self.value, length)
         return o + length
 
@@ -396,7 +383,7 @@ cdef uint8_t *prepend(uint8_t *o, const attr_t *a, uint32_t asn, uint32_t times,
     cdef bint join = sequence and v[1] + times <= 255
     if asn == 0:
         asn = load32(v + 2) if sequence else local_asn
-    o = put(o, a.flags, ATTR_AS_PATH, n + 4 * times + (0 if join else 2))
+    o = put_head(o, a.flags, ATTR_AS_PATH, n + 4 * times + (0 if join else 2))
     o[0] = SEG_SEQUENCE
     o[1] = <uint8_t>(v[1] + times if join else times)
     o += 2

@@ -34,7 +34,7 @@ from rs._fastpath.types cimport (
     attrset_t,
     nexthop_t,
 )
-from rs._fastpath.wire cimport load32, plen_bytes, store16, store32
+from rs._fastpath.wire cimport load32, plen_bytes, put_head, store16, store32
 
 check_abi(__name__)
 
@@ -282,19 +282,6 @@ cdef bint big_path(const uint8_t *v, uint32_t n) noexcept nogil:
                 return True
         v += 2 + 4 * count
     return False
-
-
-cdef inline uint8_t *put_head(uint8_t *o, uint32_t flags, uint32_t type_,
-                              uint32_t n) noexcept nogil:
-    """Write an attribute header for `n` octets of value; Extended Length only above 255."""
-    o[1] = <uint8_t>type_
-    if n > 255:
-        o[0] = <uint8_t>(flags | AFLAG_EXT_LEN)
-        store16(o + 2, n)
-        return o + 4
-    o[0] = <uint8_t>flags
-    o[2] = <uint8_t>n
-    return o + 3
 
 
 cdef uint8_t *short_path(uint8_t *o, const uint8_t *v, uint32_t n) noexcept nogil:

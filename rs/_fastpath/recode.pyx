@@ -41,7 +41,7 @@ from rs._fastpath.types cimport (
     SEG_CONFED_SEQUENCE,
     SEG_SEQUENCE,
 )
-from rs._fastpath.wire cimport load16, load32, plen_bytes, store16, store32
+from rs._fastpath.wire cimport load16, load32, plen_bytes, put_head, store16, store32
 
 cimport cython
 
@@ -57,19 +57,6 @@ cdef enum:
 
 
 # ------------------------------------------------------------------------------- attribute blocks
-
-
-cdef inline uint8_t *put_attr(uint8_t *out, uint8_t flags, uint8_t type,
-                              uint32_t n) noexcept nogil:
-    """Write an attribute header; return where its `n` octets go."""
-    out[0] = flags & <uint8_t>~AFLAG_EXT_LEN
-    out[1] = type
-    if n > 255:
-        out[0] |= AFLAG_EXT_LEN
-        store16(out + 2, n)
-        return out + 4
-    out[2] = <uint8_t>n
-    return out + 3
 
 
 cdef inline bint path_is_whole(const uint8_t *p, uint32_t n) noexcept nogil:
@@ -225,13 +212,13 @@ cdef class Rewriter:
             if kind == ATTR_LOCAL_PREF and self.ibgp:
                 local_pref = True
             if kind > ATTR_NEXT_HOP and hop4 != NULL:
-                memcpy(put_attr(out, AFLAG_TRANSITIVE, ATTR_NEXT_HOP, 4), hop4, 4)
+                memcpy(put_head(out, AFLAG_TRANSITIVE, ATTR_NEXT_HOP, 4), hop4, 4)
                 out += 7
                 hop4 = NULL
                 hop_set = True
             if kind > ATTR_LOCAL_PREF and not local_pref:
                 local_pref = True
-                store32(put_attr(out, AFLAG_TRANSITIVE, ATTR_LOCAL_PREF, 4), DEFAULT_LOCAL_PREF)
+                store32(put_head(out, AFLAG_TRANSITIVE, ATTR_LOCAL_PREF, 4), DEFAULT_LOCAL_PREF)
                 out += 7
             if kind == ATTR_MP_REACH or kind == ATTR_MP_UNREACH:
                 pass
@@ -246,7 +233,7 @@ cdef class Rewriter:
                     and path_is_whole(value, size):
                 path = value
                 path_len = size
-                mark = put_attr(out, p[0], kind, 256 if size + 6 > 255 else 0)
+                mark = put_head(out, p[0], kind, 256 if size + 6 > 255 else 0)
                 size = self.rewrite_path(value, size, mark, &narrowed)
                 if mark == out + 4:
                     store16(out + 2, size)
@@ -254,7 +241,7 @@ cdef class Rewriter:
                     out[2] = <uint8_t>size
                 out = mark + size
             elif wide and kind == ATTR_AGGREGATOR and not self.as4 and size == 8:
-                mark = put_attr(out, p[0], kind, 6)
+                mark = put_head(out, p[0], kind, 6)
                 if load32(value) > 0xFFFF:
                     aggregator = value
                     store16(mark, AS_TRANS)
@@ -267,14 +254,14 @@ cdef class Rewriter:
                 out += total
             p += total
         if hop4 != NULL:
-            memcpy(put_attr(out, AFLAG_TRANSITIVE, ATTR_NEXT_HOP, 4), hop4, 4)
+            memcpy(put_head(out, AFLAG_TRANSITIVE, ATTR_NEXT_HOP, 4), hop4, 4)
             out += 7
         if not local_pref:
-            store32(put_attr(out, AFLAG_TRANSITIVE, ATTR_LOCAL_PREF, 4), DEFAULT_LOCAL_PREF)
+            store32(put_head(out, AFLAG_TRANSITIVE, ATTR_LOCAL_PREF, 4), DEFAULT_LOCAL_PREF)
             out += 7
         if narrowed:
             # With 4-octet numbers again, prepended AS included; confederation segments stay out.
-            mark = put_attr(out, AFLAG_OPTIONAL | AFLAG_TRANSITIVE, ATTR_AS4_PATH, 256)
+            mark = put_head(out, AFLAG_OPTIONAL | AFLAG_TRANSITIVE, ATTR_AS4_PATH, 256)
             self.as4 = True
             size = self.rewrite_path(path, path_len, mark, &as4_path)
             self.as4 = False
@@ -282,7 +269,7 @@ cdef class Rewriter:
             store16(out + 2, size)
             out = mark + size
         if aggregator != NULL:
-            mark = put_attr(out, AFLAG_OPTIONAL | AFLAG_TRANSITIVE, ATTR_AS4_AGGREGATOR, 8)
+            mark = put_head(out, AFLAG_OPTIONAL | AFLAG_TRANSITIVE, ATTR_AS4_AGGREGATOR, 8)
             memcpy(mark, aggregator, 8)
             out = mark + 8
         size = <uint32_t>(out - self.attrs)

@@ -74,7 +74,7 @@ from rs._fastpath.types cimport (
     attrset_t,
     nexthop_t,
 )
-from rs._fastpath.wire cimport store16, store32
+from rs._fastpath.wire cimport put_head, store32
 
 import ipaddress
 
@@ -324,7 +324,7 @@ cdef class Rewriter:
             if p < end:
                 p += attr_next(p, &a)
             if want_pref and a.type >= ATTR_LOCAL_PREF:
-                o = put(o, AFLAG_TRANSITIVE, ATTR_LOCAL_PREF, 4)
+                o = put_head(o, AFLAG_TRANSITIVE, ATTR_LOCAL_PREF, 4)
                 store32(o, 0 if transform & T_PREF_0 else 100)
                 o += 4
                 want_pref = False
@@ -334,14 +334,14 @@ cdef class Rewriter:
                 o = self._communities(o, NULL, kind, False, &more)
                 kind += 1
             if want_originator and a.type > ATTR_ORIGINATOR_ID:
-                o = put(o, AFLAG_OPTIONAL, ATTR_ORIGINATOR_ID, 4)
+                o = put_head(o, AFLAG_OPTIONAL, ATTR_ORIGINATOR_ID, 4)
                 store32(o, originator)
                 o += 4
                 want_originator = False
             if want_cluster and a.type >= ATTR_CLUSTER_LIST:
                 known = a.type == ATTR_CLUSTER_LIST
-                o = put(o, AFLAG_OPTIONAL, ATTR_CLUSTER_LIST,
-                        4 * n_passed + (a.len if known else 0))
+                o = put_head(o, AFLAG_OPTIONAL, ATTR_CLUSTER_LIST,
+                             4 * n_passed + (a.len if known else 0))
                 for i in range(n_passed):
                     store32(o, passed[i])
                     o += 4
@@ -356,7 +356,7 @@ cdef class Rewriter:
                     o = self._communities(o, NULL, kind, False, &more)
                 kind += 1
             if otc and a.type > ATTR_OTC:
-                o = put(o, AFLAG_OPTIONAL | AFLAG_TRANSITIVE, ATTR_OTC, 4)
+                o = put_head(o, AFLAG_OPTIONAL | AFLAG_TRANSITIVE, ATTR_OTC, 4)
                 store32(o, otc)
                 o += 4
                 otc = 0
@@ -379,7 +379,7 @@ cdef class Rewriter:
                     continue
             if a.type == ATTR_NEXT_HOP and self_hop:
                 if nh_len == 4:
-                    o = put(o, AFLAG_TRANSITIVE, ATTR_NEXT_HOP, 4)
+                    o = put_head(o, AFLAG_TRANSITIVE, ATTR_NEXT_HOP, 4)
                     memcpy(o, nh, 4)
                     o += 4
                 else:
@@ -446,7 +446,7 @@ cdef class Rewriter:
             return o
         if n <= 255:
             memmove(o + 3, value, n)
-        return put(o, flags, COMMUNITY_TYPE[kind], n) + n
+        return put_head(o, flags, COMMUNITY_TYPE[kind], n) + n
 
     def derived_form(self, Program program, uint32_t attrs_h, uint32_t source,
                      uint32_t transform=0):
@@ -457,18 +457,6 @@ cdef class Rewriter:
     def stats(self):
         """Return the number of exported forms that differ from, or were checked for, their set."""
         return {"forms": self.derived.live}
-
-
-cdef inline uint8_t *put(uint8_t *o, uint32_t flags, uint32_t type_, uint32_t n) noexcept nogil:
-    """Write an attribute header for `n` octets of value in canonical form."""
-    o[1] = <uint8_t>type_
-    if n > 255:
-        o[0] = <uint8_t>(flags | AFLAG_EXT_LEN)
-        store16(o + 2, n)
-        return o + 4
-    o[0] = <uint8_t>flags
-    o[2] = <uint8_t>n
-    return o + 3
 
 
 cdef uint8_t *prepend(uint8_t *o, const attr_t *a, uint32_t asn, uint32_t times) noexcept nogil:
@@ -490,7 +478,7 @@ cdef uint8_t *prepend(uint8_t *o, const attr_t *a, uint32_t asn, uint32_t times)
                 first = v
         v += size
     join = first != NULL and first[0] == SEG_SEQUENCE and first[1] + times <= 255
-    o = put(o, AFLAG_TRANSITIVE, ATTR_AS_PATH, rest + 4 * times + (0 if join else 2))
+    o = put_head(o, AFLAG_TRANSITIVE, ATTR_AS_PATH, rest + 4 * times + (0 if join else 2))
     o[0] = SEG_SEQUENCE
     o[1] = <uint8_t>(first[1] + times if join else times)
     o += 2

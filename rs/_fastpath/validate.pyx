@@ -17,7 +17,6 @@ from rs._fastpath.attrs cimport attr_next, attr_t
 from rs._fastpath.hashing cimport hash_bytes
 from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.types cimport (
-    AFLAG_EXT_LEN,
     AFLAG_OPTIONAL,
     AFLAG_PARTIAL,
     AFLAG_TRANSITIVE,
@@ -47,7 +46,7 @@ from rs._fastpath.types cimport (
     SEG_SEQUENCE,
     SEG_SET,
 )
-from rs._fastpath.wire cimport load16, load32, store16, store32
+from rs._fastpath.wire cimport load16, load32, put_head, store32
 
 check_abi(__name__)
 
@@ -322,20 +321,9 @@ cdef void check_block(block_t *b, const uint8_t *p, uint32_t n, bint as4, bint i
         settle_as4(b)
 
 
-cdef uint32_t put_head(uint8_t *out, uint32_t flags, uint32_t type_, uint32_t n) noexcept nogil:
-    out[1] = <uint8_t>type_
-    if n > 255:
-        out[0] = <uint8_t>(flags | AFLAG_EXT_LEN)
-        store16(out + 2, n)
-        return 4
-    out[0] = <uint8_t>flags
-    out[2] = <uint8_t>n
-    return 3
-
-
 cdef uint32_t close_attr(uint8_t *out, uint32_t flags, uint32_t type_, uint32_t n) noexcept nogil:
     """Put the header before a value of `n` octets that was written at out + 4."""
-    if put_head(out, flags, type_, n) == 3:
+    if put_head(out, flags, type_, n) == out + 3:
         memmove(out + 3, out + 4, n)
         return 3 + n
     return 4 + n
@@ -481,7 +469,7 @@ cdef uint32_t put_attr(uint8_t *out, const block_t *b, attr_t *a, bint as4, uint
     if a.type == ATTR_LARGE_COMMUNITY:
         n = copy_distinct(out + 4, a.value, a.len / 12, seed)
         return close_attr(out, flags, a.type, n)
-    n = put_head(out, flags, a.type, a.len)
+    n = <uint32_t>(put_head(out, flags, a.type, a.len) - out)
     memcpy(out + n, a.value, a.len)
     return n + a.len
 
@@ -510,7 +498,7 @@ cdef uint32_t canonical(const block_t *b, bint as4, const uint8_t *nh, uint64_t 
             if type_ == ATTR_NEXT_HOP:
                 if w + 7 > room:
                     return 0
-                w += put_head(out + w, WELL_KNOWN, ATTR_NEXT_HOP, 4)
+                w = <uint32_t>(put_head(out + w, WELL_KNOWN, ATTR_NEXT_HOP, 4) - out)
                 memcpy(out + w, nh, 4)
                 w += 4
                 continue

@@ -1,7 +1,9 @@
-# Big-endian loads and stores and prefix helpers; inline, so no module of its own.
+# Big-endian loads and stores, attribute headers and prefixes; inline, so no module of its own.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
+
+from rs._fastpath.types cimport AFLAG_EXT_LEN
 
 cdef inline uint16_t load16(const uint8_t *p) noexcept nogil:
     return <uint16_t>((p[0] << 8) | p[1])
@@ -21,6 +23,21 @@ cdef inline void store32(uint8_t *p, uint32_t v) noexcept nogil:
     p[1] = <uint8_t>(v >> 16)
     p[2] = <uint8_t>(v >> 8)
     p[3] = <uint8_t>v
+
+cdef inline uint8_t *put_head(uint8_t *o, uint32_t flags, uint32_t type_,
+                              uint32_t n) noexcept nogil:
+    """Write an attribute header for `n` octets of value; return where they go.
+
+    In canonical form: Extended Length above 255 octets only, whatever `flags` say.
+    """
+    o[1] = <uint8_t>type_
+    if n > 255:
+        o[0] = <uint8_t>(flags | AFLAG_EXT_LEN)
+        store16(o + 2, n)
+        return o + 4
+    o[0] = <uint8_t>(flags & ~<uint32_t>AFLAG_EXT_LEN)
+    o[2] = <uint8_t>n
+    return o + 3
 
 cdef inline uint32_t plen_bytes(uint32_t plen) noexcept nogil:
     """Octets that a prefix of `plen` bits takes on the wire (RFC 4271 4.3)."""
