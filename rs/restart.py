@@ -3,7 +3,7 @@
 In: sessions that are lost and come back, End-of-RIBs, time. Out: paths counted as stale in the RIB,
 and removed in slices. The Restarts of a router own the record of each family kept (`Peer.kept`).
 
-A path is stale when its generation bit differs from its peer's, see rib.pyx: the bits that an
+A path is stale when its generation bit differs from its peer's, see peers.pyx: the bits that an
 enhanced route refresh uses. Staleness changes neither rank nor export (RFC 4724 4.2); after the
 restart time come the rules of RFC 9494, where it does.
 

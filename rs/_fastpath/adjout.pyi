@@ -25,9 +25,11 @@ class AdjOut:
         policy: Terms | None = None,
     ) -> Self: ...
     @property
-    def table(self) -> Table: ...
+    def table(self) -> Table:
+        """Where the paths are."""
     @property
-    def program(self) -> Program: ...
+    def program(self) -> Program:
+        """What forms of attribute sets its members get."""
     @property
     def policy(self) -> Terms | None:
         """What an export policy says of each path."""

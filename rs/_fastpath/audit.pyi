@@ -34,9 +34,11 @@ class Audit:
     def accepted(self) -> int:
         """Routes, those with changed attributes included."""
     @property
-    def changed(self) -> int: ...
+    def changed(self) -> int:
+        """Of the accepted routes, those with other attributes than they came with."""
     @property
-    def refused(self) -> int: ...
+    def refused(self) -> int:
+        """Routes that a term rejects."""
     @property
     def malformed(self) -> int:
         """UPDATEs that announce nothing for that (RFC 7606)."""

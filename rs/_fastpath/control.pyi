@@ -22,7 +22,8 @@ class Control:
         as_loop: bool = True,
     ) -> Self: ...
     @property
-    def local_asn(self) -> int: ...
+    def local_asn(self) -> int:
+        """Our AS number."""
     @property
     def rules(self) -> CommunityRules | None:
         """None: communities are somebody else's business."""

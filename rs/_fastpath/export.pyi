@@ -13,9 +13,11 @@ class View:
 
     def __new__(cls, adj: AdjOut) -> Self: ...
     @property
-    def adj(self) -> AdjOut: ...
+    def adj(self) -> AdjOut:
+        """What its members have been sent."""
     @property
-    def groups(self) -> list[Group]: ...
+    def groups(self) -> list[Group]:
+        """Its members, by what their messages look like."""
 
 @final
 class Exporter:
@@ -23,9 +25,11 @@ class Exporter:
 
     def __new__(cls, rib: Rib, rewriter: Rewriter) -> Self: ...
     @property
-    def rib(self) -> Rib: ...
+    def rib(self) -> Rib:
+        """Where dirty prefixes come from."""
     @property
-    def rewriter(self) -> Rewriter: ...
+    def rewriter(self) -> Rewriter:
+        """Exported forms of attribute sets, for all views."""
     @property
     def views(self) -> list[list[View]]:
         """By family: list of View."""
@@ -36,7 +40,8 @@ class Exporter:
     def last_fault(self) -> str | None:
         """The last of them in words."""
     @property
-    def evaluated(self) -> int: ...
+    def evaluated(self) -> int:
+        """Prefixes evaluated, once for each time."""
     def step(self, n: int) -> int:
         """Evaluate up to `n` dirty prefixes and log what follows; return how many there were.
 

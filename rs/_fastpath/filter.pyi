@@ -44,7 +44,8 @@ class Filter:
     per_prefix: bool
 
     @property
-    def black_holes(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]: ...
+    def black_holes(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+        """By family: None, or the (shortest, longest) black hole that is accepted."""
     def __new__(cls) -> Self: ...
     def set_next_hops(self, addresses: Iterable[str] | None) -> None:
         """Accept only these next hops, in text; None accepts any."""

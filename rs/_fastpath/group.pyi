@@ -13,9 +13,11 @@ class Member:
 
     def __new__(cls, group: Group, slot: int) -> Self: ...
     @property
-    def group(self) -> Group: ...
+    def group(self) -> Group:
+        """Where its messages come from."""
     @property
-    def slot(self) -> int: ...
+    def slot(self) -> int:
+        """The peer's slot."""
     @property
     def state(self) -> int:
         """MEMBER_*."""
@@ -47,18 +49,23 @@ class Group:
 
     def __new__(cls, adj: AdjOut, encoder: Encoder) -> Self: ...
     @property
-    def adj(self) -> AdjOut: ...
+    def adj(self) -> AdjOut:
+        """What the members of its view have been sent."""
     @property
-    def table(self) -> Table: ...
+    def table(self) -> Table:
+        """Where the paths are."""
     @property
-    def encoder(self) -> Encoder: ...
+    def encoder(self) -> Encoder:
+        """Writes messages in the form that its members understand."""
     @property
-    def log(self) -> Log: ...
+    def log(self) -> Log:
+        """Changes, encoded, with whom they are for."""
     @property
     def walk(self) -> Log:
         """The table, encoded once for all who join together."""
     @property
-    def members(self) -> list[Member]: ...
+    def members(self) -> list[Member]:
+        """Who is in it now."""
     @property
     def walkers(self) -> int:
         """Members still waiting for the end of a walk."""

@@ -23,13 +23,17 @@ class Ingest:
         enhanced_refresh: bool = False,
     ) -> Self: ...
     @property
-    def pending_events(self) -> list[tuple[Any, ...]]: ...
+    def pending_events(self) -> list[tuple[Any, ...]]:
+        """What take_events will return."""
     @property
-    def messages(self) -> int: ...
+    def messages(self) -> int:
+        """Messages taken whole, of all types."""
     @property
-    def updates(self) -> int: ...
+    def updates(self) -> int:
+        """UPDATEs of them."""
     @property
-    def keepalives(self) -> int: ...
+    def keepalives(self) -> int:
+        """KEEPALIVEs of them."""
     @property
     def announced(self) -> int:
         """NLRI."""
@@ -40,7 +44,8 @@ class Ingest:
     def discards(self) -> int:
         """UPDATEs with an attribute discarded (RFC 7606)."""
     @property
-    def treat_as_withdraw(self) -> int: ...
+    def treat_as_withdraw(self) -> int:
+        """UPDATEs whose routes count as withdrawn for a fault (RFC 7606)."""
     @property
     def faults(self) -> deque[tuple[int, int, int, bytes]]:
         """Deque of (outcome, attribute type, subcode, octets)."""

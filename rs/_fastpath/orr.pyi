@@ -16,7 +16,8 @@ class Vantage:
 
     def __new__(cls, attrs: AttrTable, metric_of: Callable[[str], int | None]) -> Self: ...
     @property
-    def attrs(self) -> AttrTable: ...
+    def attrs(self) -> AttrTable:
+        """The table whose next hops it has metrics of."""
     @property
     def ranked(self) -> int:
         """Prefixes ranked from here so far."""

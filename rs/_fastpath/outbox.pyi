@@ -10,15 +10,19 @@ class Outbox:
 
     def __new__(cls, fd: int = -1) -> Self: ...
     @property
-    def fd(self) -> int: ...
+    def fd(self) -> int:
+        """The socket; borrowed."""
     @property
-    def members(self) -> list[Member]: ...
+    def members(self) -> list[Member]:
+        """Whose bytes go over this connection."""
     blocked: bool
     """The socket took no more; cleared by the transport."""
     @property
-    def bytes_sent(self) -> int: ...
+    def bytes_sent(self) -> int:
+        """Octets that the socket has taken."""
     @property
-    def writes(self) -> int: ...
+    def writes(self) -> int:
+        """Calls of writev."""
     def push(self, message: bytes) -> None:
         """Queue a whole message of the session."""
     def attach(self, member: Member, epilogue: bytes = b"") -> None:

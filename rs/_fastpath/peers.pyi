@@ -16,9 +16,11 @@ class Peers:
 
     def __new__(cls, attrs: AttrTable, sets: MemberSets, control: Control) -> Self: ...
     @property
-    def sets(self) -> MemberSets: ...
+    def sets(self) -> MemberSets:
+        """Member sets, over as many slots as there are."""
     @property
-    def control(self) -> Control: ...
+    def control(self) -> Control:
+        """What attribute sets say about members."""
     @property
     def n_slots(self) -> int:
         """Slots allocated; peers[n_slots - 1] is the last."""

@@ -15,9 +15,11 @@ class Table:
 
     def __new__(cls, rib: Rib, family: int) -> Self: ...
     @property
-    def family(self) -> int: ...
+    def family(self) -> int:
+        """Family, 0 or 1."""
     @property
-    def trie(self) -> Trie: ...
+    def trie(self) -> Trie:
+        """Its prefixes and their handles."""
     @property
     def drained(self) -> int:
         """Prefixes ever taken from the queue."""
@@ -54,7 +56,8 @@ class Rib(Peers):
 
     def __new__(cls, attrs: AttrTable, sets: MemberSets, control: Control) -> Self: ...
     @property
-    def attrs(self) -> AttrTable: ...
+    def attrs(self) -> AttrTable:
+        """Every attribute set in use."""
     @property
     def tables(self) -> list[Table]:
         """Table by family."""

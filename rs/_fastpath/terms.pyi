@@ -23,11 +23,14 @@ class Terms:
         """Make the program of a number that stands for its content, below 4,194,304."""
 
     @property
-    def number(self) -> int: ...
+    def number(self) -> int:
+        """No other program has it; equal content is the same program."""
     @property
-    def edits(self) -> Edits: ...
+    def edits(self) -> Edits:
+        """What its terms change."""
     @property
-    def n_terms(self) -> int: ...
+    def n_terms(self) -> int:
+        """Terms, those of all its policies together."""
     @property
     def n_fired(self) -> int:
         """Terms that fitted in the last run."""

@@ -7,7 +7,7 @@ or into the caller's buffer.
 The rules are a table, one row per attribute: RFC 7606 3, 4 and 7, RFC 6793 6 (AS4_*), RFC 7311 3
 (AIGP), RFC 7607 2 (AS 0), RFC 8092 6 (LARGE_COMMUNITY), RFC 9234 5 (OTC). To add an attribute, add
 its number to types.pxd and iana.py, a row here, a line in `check_value` if its value has a form,
-and its key to attrs.pyx and attrdict.pyx.
+and its key to attrdict.pyx.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
