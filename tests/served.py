@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Self
 import uvloop
 
 from rs.api import ApiServer, serve
+from rs.client import _UnixConnection
 from rs.config import Api
 from rs.configvalues import Endpoint
+from tests.routerkit import Lab, communities, config_text
 
 if TYPE_CHECKING:
+    import http.client
     from collections.abc import Callable
     from pathlib import Path
-
-    from tests.routerkit import Lab
 
 
 class Served:
@@ -118,3 +119,54 @@ def _is(value: Any, kind: str) -> bool:
         "boolean": isinstance(value, bool),
         "null": value is None,
     }[kind]
+
+
+# --- what tests of the API ask, and whom
+
+A, B, C, D = "10.1.0.1", "10.1.0.2", "10.1.0.3", "2001:db8:1::4"
+NEIGHBORS = (
+    f"{A} 65001",
+    f'address = "{B}"\nasn = 65002\ndescription = "Odd \\"name\\" \\\\ it has"',
+    f"{C} 65003",
+    f"{D} 65004",
+)
+
+
+def make(folder) -> Lab:
+    """A router with three members, a few routes, and an UPDATE with a fault."""
+    lab = Lab(folder, config_text(*NEIGHBORS))
+    lab.up(A, B, C)
+    lab.announce(A, "20.0.0.0/8", "20.1.0.0/16", more=communities("0:65003", "65001:7"))
+    lab.announce(B, "20.0.0.0/8", path=(65002, 1, 2))
+    lab.announce(C, "20.1.1.0/24", path=(65009, 1))
+    lab.announce(C, "2001:db8::/32", hop="2001:db8::3")
+    # An ORIGIN of two octets: treat-as-withdraw (RFC 7606 7.1).
+    lab.feed(A, bytes.fromhex("000000054001020000080b"))
+    lab.settle()
+    return lab
+
+
+class Answer:
+    """What came back, read to its end."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self.body = response.read()
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+def ask(served, path, method="GET", body=None, **headers) -> Answer:
+    connection = _UnixConnection(served.path)
+    try:
+        connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def post(served, path, body=b"") -> Answer:
+    return ask(served, path, "POST", body, content_type="application/json")

@@ -6,47 +6,19 @@ import http.client
 import json
 import re
 import socket
-import stat
 import time
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from rs import api, endpoints, metrics, show, showroutes
-from rs.api import ApiServer
-from rs.client import _UnixConnection
-from rs.config import Api
-from rs.configvalues import Endpoint
+from rs import api, metrics, show, showroutes
 from rs.endpoints import ENDPOINTS
 from rs.errors import ConfigError, RsError
-from rs.iana import Decided, RejectReason
 from rs.rpki import RpkiFiles
 from rs.rtr_client import CacheConfig, Publisher, RtrClient
 from tests.routerkit import Lab, communities, config_text
-from tests.served import Served, violations
-
-A, B, C, D = "10.1.0.1", "10.1.0.2", "10.1.0.3", "2001:db8:1::4"
-NEIGHBORS = (
-    f"{A} 65001",
-    f'address = "{B}"\nasn = 65002\ndescription = "Odd \\"name\\" \\\\ it has"',
-    f"{C} 65003",
-    f"{D} 65004",
-)
-
-
-def make(folder) -> Lab:
-    lab = Lab(folder, config_text(*NEIGHBORS))
-    lab.up(A, B, C)
-    lab.announce(A, "20.0.0.0/8", "20.1.0.0/16", more=communities("0:65003", "65001:7"))
-    lab.announce(B, "20.0.0.0/8", path=(65002, 1, 2))
-    lab.announce(C, "20.1.1.0/24", path=(65009, 1))
-    lab.announce(C, "2001:db8::/32", hop="2001:db8::3")
-    # An ORIGIN of two octets: treat-as-withdraw (RFC 7606 7.1).
-    lab.feed(A, bytes.fromhex("000000054001020000080b"))
-    lab.settle()
-    return lab
+from tests.served import A, B, C, D, Served, ask, make, post, violations
 
 
 @pytest.fixture(scope="module")
@@ -74,30 +46,6 @@ def own(tmp_path):
     """A server of the test's own, with a Lab that it may change."""
     with Served(make(tmp_path), tmp_path) as server:
         yield server
-
-
-class Answer:
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.getheaders()}
-        self.body = response.read()
-
-    @property
-    def json(self):
-        return json.loads(self.body)
-
-
-def ask(served, path, method="GET", body=None, **headers) -> Answer:
-    connection = _UnixConnection(served.path)
-    try:
-        connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
-        return Answer(connection.getresponse())
-    finally:
-        connection.close()
-
-
-def post(served, path, body=b"") -> Answer:
-    return ask(served, path, "POST", body, content_type="application/json")
 
 
 REQUESTS = {
@@ -650,118 +598,3 @@ def wait_until(condition, seconds=10.0):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
-
-
-# --- sockets ------------------------------------------------------------------------------------
-
-
-class TestSockets:
-    @pytest.fixture
-    def lab(self, tmp_path):
-        return Lab(tmp_path, config_text(f"{A} 65001"))
-
-    def test_port_in_use(self, lab, tmp_path):
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            port = taken.getsockname()[1]
-            server = Served(lab, tmp_path)
-            server.settings = Api(listen=Endpoint("127.0.0.1", port), socket=server.path)
-            with pytest.raises(RsError, match=f"api.listen: 127.0.0.1 port {port}: already in use"):
-                server.__enter__()
-        assert not Path(server.path).exists()
-
-    def test_address_of_nobody(self, lab, tmp_path):
-        server = Served(lab, tmp_path)
-        server.settings = Api(listen=Endpoint("192.0.2.1", 8080))
-        with pytest.raises(RsError, match=r"api.listen: 192.0.2.1 port 8080: no interface"):
-            server.__enter__()
-
-    def test_mode_and_removal(self, lab, tmp_path):
-        with Served(lab, tmp_path) as server:
-            mode = Path(server.path).stat().st_mode
-            assert stat.S_ISSOCK(mode)
-            assert stat.S_IMODE(mode) == 0o660
-        assert not Path(server.path).exists()
-
-    def test_left_behind_socket_is_replaced(self, lab, tmp_path):
-        with socket.socket(socket.AF_UNIX) as old:
-            old.bind(str(tmp_path / "rs.sock"))
-        with Served(lab, tmp_path) as server:
-            assert ask(server, "/v1/status").status == 200
-
-    def test_another_daemon(self, lab, tmp_path):
-        with Served(lab, tmp_path) as server:
-            with pytest.raises(RsError, match=r"rs\.sock: another process listens there"):
-                Served(lab, tmp_path).__enter__()
-            assert ask(server, "/v1/status").status == 200
-
-    def test_no_socket(self, lab, tmp_path):
-        (tmp_path / "rs.sock").write_text("precious")
-        with pytest.raises(RsError, match=r"rs\.sock: is there, and is no socket"):
-            Served(lab, tmp_path).__enter__()
-        assert (tmp_path / "rs.sock").read_text() == "precious"
-
-    def test_folder(self, lab, tmp_path):
-        with Served(lab, tmp_path / "run") as server:
-            assert ask(server, "/v1/status").status == 200
-        with pytest.raises(RsError, match="no such file or directory"):
-            Served(lab, tmp_path / "no" / "such").__enter__()
-
-    def test_too_long_a_path(self, lab, tmp_path):
-        with pytest.raises(RsError, match=r"api.socket: .*too long"):
-            Served(lab, tmp_path / ("x" * 120)).__enter__()
-
-    def test_socket_that_became_anothers_stays(self, lab, tmp_path):
-        with Served(lab, tmp_path) as server:
-            Path(server.path).rename(tmp_path / "old")
-            Path(server.path).write_text("new")
-        assert Path(server.path).read_text() == "new"
-
-    def test_tcp_ipv6_only(self, lab, tmp_path):
-        server = Served(lab, tmp_path)
-        server.settings = Api(listen=Endpoint("::1", 0))
-        with server:
-            (address,) = server.server.addresses
-            assert address.startswith("[::1]:")
-            port = int(address.rpartition(":")[2])
-            connection = http.client.HTTPConnection("::1", port)
-            connection.request("GET", "/v1/status")
-            assert connection.getresponse().status == 200
-            connection.close()
-
-    def test_signals_stay_the_daemons(self, tmp_path):
-        import signal
-
-        handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
-        with Served(make(tmp_path), tmp_path) as own:
-            assert isinstance(own.server, ApiServer)
-            now = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
-        assert now == handlers
-
-
-def test_rss():
-    assert 5_000_000 < api.resident_memory() < 4_000_000_000
-
-
-def test_paths_do_not_shadow_each_other():
-    for endpoint in ENDPOINTS:
-        sample = re.sub(r"{\w+}", "10.0.0.1", endpoint.path)
-        found, _ = endpoints.find(endpoint.method, sample)
-        assert found is endpoint
-
-
-def test_the_documentation_names_everything():
-    text = (Path(__file__).parent.parent / "docs" / "api.md").read_text()
-    for endpoint in ENDPOINTS:
-        assert f"`{endpoint.method} {endpoint.path}`" in text
-        for param in endpoint.params:
-            assert param.in_path or f"`{param.name}`" in text, param.name
-    for name in metrics.METRICS:
-        assert f"`{name}`" in text, name
-    for step in list(Decided)[1:]:
-        assert f"`{show.label(step)}`" in text, step
-    for reason in list(RejectReason)[1:]:
-        assert f"`{show.label(reason)}`" in text, reason
-    for view in showroutes.VIEWS:
-        assert f"`{view}`" in text
