@@ -15,21 +15,15 @@ from rs.configvalues import ByFamily
 from rs.iana import RefreshSubtype
 from rs.peer import refresh_marker
 from tests import strategies
+from tests.farends import BOTH, V4, V6, Speaker, make_neighbor
 from tests.reference import codec
 from tests.reference.export import Kind
-from tests.routers import (
-    BOTH,
-    V4,
-    V6,
-    Lab,
-    Speaker,
-    make_neighbor,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.reference.rib import Peer
+    from tests.routers import Lab
     from tests.strategies import Source
 
 SEEDS = int(os.environ.get("RS_SEEDS", "2"))

@@ -26,7 +26,7 @@ from rs.mrt import open_mrt
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tests.routers import Speaker
+    from tests.farends import Speaker
 
 ROOT = Path(__file__).parent.parent
 END_TIME = 20.0

@@ -21,8 +21,7 @@ from rs.communityconfig import Communities
 from rs.groups import GroupKey, Groups, ViewKey
 from rs.iana import MAX_MESSAGE_LEN, Family
 from rs.peer import PeerKind
-from tests.reference import codec
-from tests.routers import (
+from tests.farends import (
     BOTH,
     EVERYTHING,
     LOCAL,
@@ -34,6 +33,7 @@ from tests.routers import (
     handle,
     prefix_key,
 )
+from tests.reference import codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from rs.configvalues import ByFamily
 from rs.peer import PathChoice
 from rs.show import neighbor
 from tests.engines import Engine, Reader
+from tests.farends import BOTH, SEQ, V4, V6, Speaker, make_neighbor, make_router
 from tests.reference import codec
-from tests.routers import BOTH, SEQ, V4, V6, Speaker, make_neighbor, make_router
 from tests.test_reload import Reloading
 
 PREFIX = "10.1.0.0/16"

@@ -9,7 +9,7 @@ import pytest
 
 from rs.peer import PeerKind
 from tests.engines import Engine, Reader
-from tests.routers import RS_ASN, SEQ, V4
+from tests.farends import RS_ASN, SEQ, V4
 
 PREFIX = "10.1.0.0/16"
 

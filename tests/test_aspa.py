@@ -14,8 +14,9 @@ from rs.configfile import load_config
 from rs.filterconfig import AspaRule, Filters
 from rs.iana import RejectReason
 from rs.showroutes import Glance
+from tests.farends import SEQ, V4, Speaker, make_config, make_neighbor, make_router
 from tests.reference import rpki as model
-from tests.routers import SEQ, V4, Lab, Speaker, make_config, make_neighbor, make_router
+from tests.routers import Lab
 
 if TYPE_CHECKING:
     from pathlib import Path

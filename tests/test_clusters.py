@@ -8,7 +8,7 @@ import pytest
 from rs.config import Role
 from rs.iana import RejectReason
 from rs.show import neighbor
-from tests.routers import RS_ASN, Speaker, make_neighbor, make_router
+from tests.farends import RS_ASN, Speaker, make_neighbor, make_router
 from tests.test_reload import Reloading
 
 PREFIX = "10.1.0.0/16"

@@ -20,8 +20,8 @@ from rs.peer import PeerKind
 from rs.reasons import irr_state
 from tests.configs import MEMBER, RS, Folder
 from tests.engines import Engine
+from tests.farends import RS_ASN, SEQ, V4, V6, plain
 from tests.reference.tags import KEYS, Far, Tags
-from tests.routers import RS_ASN, SEQ, V4, V6, plain
 
 T_NO_EXPORT, T_NO_ADVERTISE = 4, 8
 FULL = """

@@ -11,10 +11,10 @@ from rs import reload, show, showroutes
 from rs.configfile import load_config
 from rs.sockopts import round_trip_time
 from tests.configs import MEMBER, RS, Folder
+from tests.farends import RS_ASN, SEQ, Speaker
 from tests.reference.tags import KEYS, Far, Tags
 from tests.routerkit import Lab, config_text, large_communities
 from tests.routerkit import communities as standard
-from tests.routers import RS_ASN, SEQ, Speaker
 from tests.test_communities import (
     BLACKHOLE,
     FULL,

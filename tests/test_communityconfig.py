@@ -9,7 +9,7 @@ import pytest
 from rs.communities import Action, Inform, make_rules
 from rs.communityconfig import NAMES, PRESETS, Communities, Preset, may_equal
 from tests.configs import MEMBER, ROOT, RS, Folder
-from tests.routers import RS_ASN
+from tests.farends import RS_ASN
 from tests.test_communities import definitions_of
 
 

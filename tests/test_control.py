@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engines import Engine
+from tests.farends import RS_ASN, SEQ, V4, V6
 from tests.reference.export import ExportOptions, Kind, Member, Path, eligible
-from tests.routers import RS_ASN, SEQ, V4, V6
 
 SLOTS = 8
 

@@ -10,8 +10,8 @@ from rs._fastpath.walks import mark_all
 from rs.iana import Decided
 from rs.peer import PeerKind
 from tests.engines import Engine
+from tests.farends import SEQ, V4, handle
 from tests.reference.decision import Options, Path, rank
-from tests.routers import SEQ, V4, handle
 
 PREFIX = "10.1.0.0/16"
 CONFED, SET = 3, 1

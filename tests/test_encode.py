@@ -10,8 +10,9 @@ from rs.iana import MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN
 from rs.peer import PeerKind
 from tests import strategies
 from tests.engines import Engine, Reader
+from tests.farends import SEQ, V4, V6, plain
+from tests.oracle import message_len
 from tests.reference import codec
-from tests.routers import SEQ, V4, V6, message_len, plain
 from tests.strategies import Source
 
 CONFED = 3

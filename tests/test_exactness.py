@@ -31,23 +31,23 @@ from rs.config import AddPath, LocalRole, MedRule, Role
 from rs.iana import WellKnownCommunity
 from tests import strategies
 from tests.churn import ALL, ONE, SENDS, Churn, member_neighbor, members, play, role_keys
-from tests.reference import codec
-from tests.reference.export import Kind
-from tests.reference.rib import Peer
-from tests.reference.tags import KEYS, Tags
-from tests.routers import (
+from tests.farends import (
     BOTH,
     HOLES,
     RS_ASN,
     SEQ,
     V4,
     V6,
-    Lab,
     Speaker,
     make_config,
     make_neighbor,
     make_router,
 )
+from tests.reference import codec
+from tests.reference.export import Kind
+from tests.reference.rib import Peer
+from tests.reference.tags import KEYS, Tags
+from tests.routers import Lab
 from tests.strategies import Source
 
 FORM_KINDS = {"std": STANDARD, "ext": EXTENDED, "lrg": LARGE}

@@ -6,7 +6,7 @@ import pytest
 
 from rs.peer import PeerKind
 from tests.engines import Engine, Reader
-from tests.routers import LOCAL, SEQ, V4
+from tests.farends import LOCAL, SEQ, V4
 
 
 def huge(n):

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from tests.engines import Engine, Reader
-from tests.routers import V4
+from tests.farends import V4
 
 
 def sixteens(n, start=0):

@@ -13,9 +13,9 @@ from rs.messages import KEEPALIVE, encode_notification
 from rs.peer import end_of_rib, refresh_marker
 from tests import strategies
 from tests.engines import Engine
+from tests.farends import SEQ, V4, V6, handle, plain, prefixes_of
 from tests.reference import codec
 from tests.reference.update import Context, Outcome, decode_update
-from tests.routers import SEQ, V4, V6, handle, plain, prefixes_of
 from tests.strategies import Source, make_mutated
 
 SLOT = 1

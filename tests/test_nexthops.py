@@ -21,11 +21,12 @@ from rs.peer import PeerKind
 from tests import strategies
 from tests.churn import ALL, SENDS, Churn
 from tests.configs import MEMBER, RS, Folder
+from tests.farends import BOTH, V4, Speaker, handle, make_config, make_neighbor, make_router
 from tests.reference.decision import Options, rank, seen_from
 from tests.reference.export import Kind
 from tests.reference.nexthops import KernelRoute, KernelTable
 from tests.routerkit import Lab as Kit
-from tests.routers import BOTH, V4, Lab, Speaker, handle, make_config, make_neighbor, make_router
+from tests.routers import Lab
 from tests.strategies import Source
 from tests.test_decide import PREFIX, Race, path
 

@@ -13,8 +13,8 @@ from rs.iana import Family, RefreshSubtype
 from rs.messages import KEEPALIVE
 from rs.peer import end_of_rib, refresh_marker
 from tests.engines import Engine
+from tests.farends import V4, V6, Speaker
 from tests.reference.codec import decode_stream
-from tests.routers import V4, V6, Speaker
 
 BORR = refresh_marker(V4, RefreshSubtype.BORR)
 EORR = refresh_marker(V4, RefreshSubtype.EORR)

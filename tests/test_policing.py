@@ -18,8 +18,9 @@ from rs.iana import RejectReason
 from rs.policyconfig import parse_policy
 from tests import strategies
 from tests.churn import ALL, ONE, Churn, member_neighbor, members, play, role_keys
+from tests.farends import Speaker, make_config, make_neighbor, make_router
 from tests.reference import codec
-from tests.routers import Lab, Speaker, make_config, make_neighbor, make_router
+from tests.routers import Lab
 from tests.strategies import Source
 
 TAGS = ["64500:1", "64500:70", "65000:1", "64500:9:1", "rt:64500:7", "no-export"]

@@ -17,13 +17,14 @@ import pytest
 from rs.iana import MessageType
 from rs.mrt import open_mrt
 from tests.daemonkit import Listener, Rs, cut, frames, listen, settled
+from tests.farends import V4, V6, Speaker, repr_of
 from tests.mrtfiles import data_file
 from tests.reference import codec, export
 from tests.reference.decision import Options, Path, rank
 from tests.reference.export import Choice, ExportOptions, Member
 from tests.reference.rib import Peer, RouterOptions, reject_reasons
 from tests.reference.update import Context, decode_update
-from tests.routers import V4, V6, Speaker, compare_tables, repr_of
+from tests.routers import compare_tables
 
 LONG = os.environ.get("RS_LONG", "") not in {"", "0"}
 SECONDS = 1200.0 if LONG else 60.0

@@ -13,20 +13,11 @@ from rs.iana import AddPathMode, Family, RejectReason
 from rs.messages import encode_open
 from rs.peer import PeerKind, kind_of
 from rs.session_types import SessionConfig
+from tests.farends import BOTH, LOCAL, RS_ASN, SEQ, Speaker, make_config, make_neighbor, make_router
+from tests.oracle import Metrics
 from tests.reference import export
 from tests.reference.rib import Held, RouterOptions, reject_reason
-from tests.routers import (
-    BOTH,
-    LOCAL,
-    RS_ASN,
-    SEQ,
-    Lab,
-    Metrics,
-    Speaker,
-    make_config,
-    make_neighbor,
-    make_router,
-)
+from tests.routers import Lab
 
 NO_EXPORT = 0xFFFFFF01
 MARKERS = {"notification", "request", "borr", "eorr", "eor"}

@@ -9,9 +9,10 @@ from rs.config import Role
 from rs.configfile import load_config
 from rs.filterconfig import Filters
 from rs.iana import RejectReason
+from tests.farends import RS_ASN, SEQ, V4, Speaker, make_config, make_neighbor, make_router
 from tests.routerkit import ROUTER, config_text
 from tests.routerkit import Lab as Kit
-from tests.routers import RS_ASN, SEQ, V4, Lab, Speaker, make_config, make_neighbor, make_router
+from tests.routers import Lab
 
 PLAIN, OTHER, CLIENT, INTERNAL = "10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4"
 RULE = Filters(max_as_path_length=20)

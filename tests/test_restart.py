@@ -11,9 +11,9 @@ from rs.messages import encode_notification
 from rs.peer import end_of_rib, refresh_marker
 from rs.restart import Phase
 from rs.restart_caps import GracefulRestart, LongLived
+from tests.farends import handle
 from tests.reference import codec
 from tests.routerkit import Lab, communities, config_text
-from tests.routers import handle
 from tests.sessions import open_message
 
 A, B, C = "10.0.0.2", "10.0.0.3", "10.0.0.4"

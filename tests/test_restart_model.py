@@ -11,7 +11,8 @@ from rs.iana import Family, WellKnownCommunity
 from rs.peer import end_of_rib
 from rs.restart import Phase
 from rs.restart_caps import GracefulRestart, LongLived
-from tests.routers import SEQ, Lab, Speaker, make_config, make_neighbor, make_router
+from tests.farends import SEQ, Speaker, make_config, make_neighbor, make_router
+from tests.routers import Lab
 
 V4 = Family.IPV4_UNICAST
 PREFIXES = [f"198.51.{i}.0/24" for i in range(12)]

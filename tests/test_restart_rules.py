@@ -12,8 +12,8 @@ from rs.iana import CeaseSubcode, NotifyCode
 from rs.messages import encode_notification
 from rs.restart import Phase
 from rs.restart_caps import GracefulRestart, LongLived, decode_restart, encode_restart
+from tests.farends import handle
 from tests.routerkit import Lab, communities, config_text
-from tests.routers import handle
 from tests.test_restart import (
     V4,
     V6,

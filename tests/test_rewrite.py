@@ -11,10 +11,10 @@ from rs.communityconfig import Communities
 from rs.peer import PeerKind
 from tests import strategies
 from tests.engines import Engine, Reader
+from tests.farends import LOCAL, RS_ASN, SEQ, V4, V6, plain
 from tests.reference import codec
 from tests.reference.decision import Path
 from tests.reference.export import ExportOptions, Kind, Member, output_attrs
-from tests.routers import LOCAL, RS_ASN, SEQ, V4, V6, plain
 from tests.strategies import Source
 
 KINDS = {

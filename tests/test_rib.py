@@ -12,7 +12,7 @@ from rs._fastpath.walks import purge_step, recheck_step
 from rs.iana import RejectReason
 from rs.peer import PeerKind
 from tests.engines import Engine, Reader
-from tests.routers import RS_ASN, SEQ, V4, V6, handle, prefixes_of
+from tests.farends import RS_ASN, SEQ, V4, V6, handle, prefixes_of
 
 
 def world(*slots, **options):

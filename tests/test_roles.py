@@ -14,7 +14,8 @@ from rs.errors import ConfigError, NotifyError
 from rs.iana import BgpRole, RejectReason
 from rs.messages import decode_open, encode_notification
 from tests import test_source
-from tests.routers import RS_ASN, SEQ, V4, Lab, Speaker, make_config, make_neighbor, make_router
+from tests.farends import RS_ASN, SEQ, V4, Speaker, make_config, make_neighbor, make_router
+from tests.routers import Lab
 from tests.sessions import Solo, config, messages_sent
 from tests.test_capabilities import MP4, heard
 

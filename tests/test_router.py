@@ -8,19 +8,19 @@ from rs.filterconfig import Filters, MaxPrefixAction
 from rs.iana import RefreshSubtype
 from rs.messages import KEEPALIVE
 from rs.peer import refresh_marker
-from tests.reference import codec
-from tests.routers import (
+from tests.farends import (
     RS_ASN,
     SEQ,
     V4,
     V6,
-    Lab,
     Speaker,
     default_attrs,
     make_config,
     make_neighbor,
     make_router,
 )
+from tests.reference import codec
+from tests.routers import Lab
 
 
 def lab_of(n=3, **router):

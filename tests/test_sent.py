@@ -12,7 +12,8 @@ import pytest
 from rs.iana import Family, MessageType
 from rs.show import neighbor as show_neighbor
 from tests.engines import Engine, Reader
-from tests.routers import Lab, Speaker, make_config, make_neighbor, make_router
+from tests.farends import Speaker, make_config, make_neighbor, make_router
+from tests.routers import Lab
 
 V4 = Family.IPV4_UNICAST
 
