@@ -460,7 +460,7 @@ class Router:
                 text = (
                     f"{family.label}: a refresh begins before the End-of-RIB: ignored (RFC 7313 4)"
                 )
-                peer.session.log("warning", text)
+                peer.session.complain(text)
         elif subtype == RefreshSubtype.EORR:
             self.restarts.remove_stale(peer, family)
             self.on_wake()

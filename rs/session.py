@@ -70,6 +70,9 @@ _GAVE_UP = (NotifyCode.CEASE, CeaseSubcode.OUT_OF_RESOURCES)
 MAX_ACCEPT_DELAY = 1.0
 """Seconds that a peer which fails again and again is kept waiting when it connects to us."""
 
+COMPLAINTS = 5
+"""Lines in the log, of one session, about messages that were ignored."""
+
 
 class Session:
     """One neighbor: timers, both connections, collision detection, NOTIFICATIONs.
@@ -97,6 +100,7 @@ class Session:
         self._failures = 0
         self._wake: float | None = None
         self._shown = State.IDLE
+        self._complaints = 0
         self._told = ""  # the last error of an attempt that is in the log
 
     # --- what others may look at
@@ -318,6 +322,13 @@ class Session:
     def log(self, level: str, text: str) -> None:
         """Have the transport log something about this neighbor."""
         self._log(level, text)
+
+    def complain(self, text: str) -> None:
+        """Have the transport log a message that was ignored, a few times a session."""
+        self._complaints += 1
+        if self._complaints <= COMPLAINTS:
+            last = self._complaints == COMPLAINTS
+            self._log("warning", f"{text}; more of this session is not told" if last else text)
 
     def notify(
         self, now: float, code: int, subcode: int, data: bytes = b"", reason: str = ""
@@ -551,13 +562,13 @@ class Session:
         assert agreed is not None
         family = Family.from_wire(afi, safi)
         if family is None or family not in agreed.families or not agreed.route_refresh:
-            self._log("warning", f"ROUTE-REFRESH for {afi}/{safi} ignored: not negotiated")
+            self.complain(f"ROUTE-REFRESH for {afi}/{safi} ignored: not negotiated")
         elif subtype == RefreshSubtype.REQUEST or (
             agreed.enhanced_route_refresh and subtype in {RefreshSubtype.BORR, RefreshSubtype.EORR}
         ):
             self._emit(RefreshReceived(family, RefreshSubtype(subtype)))
         else:
-            self._log("warning", f"ROUTE-REFRESH of subtype {subtype} ignored: not negotiated")
+            self.complain(f"ROUTE-REFRESH of subtype {subtype} ignored: not negotiated")
 
     # --- timers
 
@@ -609,6 +620,7 @@ class Session:
             self._second = None  # it was only seeking
         machine.stop_seeking()
         machine.up_since = now
+        self._complaints = 0
         self._context.slow = False
         self._counters.established += 1
         self._counted = (0, 0)

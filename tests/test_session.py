@@ -20,7 +20,7 @@ from rs.messages import (
     encode_open,
     encode_route_refresh,
 )
-from rs.session import Session
+from rs.session import COMPLAINTS, Session
 from rs.session_types import Close, Connect, CountingIngest, Down, Log, RefreshReceived, Send, Up
 from tests.sessions import (
     BOTH,
@@ -538,6 +538,22 @@ def test_refresh_there_and_back(subtype):
     n.run(0.1)
     assert n.b.refreshes == [RefreshReceived(V6, subtype)]
     assert n.a.session.counters.sent[MessageType.ROUTE_REFRESH] == 1
+
+
+def test_refreshes_that_were_not_agreed_on_fill_no_log():
+    solo = Solo()
+    solo.establish()
+    odd = [encode_route_refresh(RouteRefresh(afi, 70)) for afi in range(20, 40)]
+    solo.session.receive("in", b"".join(odd) + encode_route_refresh(RouteRefresh(1, 1, 77)), 1.0)
+    lines = [c.text for c in solo.session.poll() if isinstance(c, Log)]
+    assert len(lines) == COMPLAINTS
+    assert lines[0] == "ROUTE-REFRESH for 20/70 ignored: not negotiated"
+    assert lines[-1].endswith("; more of this session is not told")
+    solo.session.closed("in", solo.now, "gone")
+    solo.wait(10)
+    solo.establish("next")
+    solo.session.receive("next", odd[0], solo.now)
+    assert [c.level for c in solo.session.poll() if isinstance(c, Log)] == ["warning"]
 
 
 def test_refresh_only_where_agreed():
