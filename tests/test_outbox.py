@@ -237,11 +237,11 @@ def test_pump_until_the_socket_is_full(pair):
     far = Speaker("10.1.0.9", 1, "10.1.0.9")
     rounds = 0
     while True:
-        busy, blocked, broken = pump([sent], 10_000)
+        _, busy, blocked, broken = pump([sent], 10_000, 1 << 20)
         assert not broken
         if sent.blocked:
             assert sent in blocked
-            assert pump([sent], 10_000) == ([], [], [])
+            assert pump([sent], 10_000, 1 << 20) == (1, [], [], [])
             far.take(theirs.recv(1 << 20))
             sent.blocked = False
             rounds += 1
@@ -260,11 +260,23 @@ def test_broken_connection_is_told(pair):
     theirs.close()
     box = Outbox(ours.fileno())
     box.push(KEEPALIVE)
-    busy, blocked, broken = pump([box], 1000)
-    assert (busy, blocked) == ([], [])
+    seen, busy, blocked, broken = pump([box], 1000, 1 << 20)
+    assert (seen, busy, blocked) == (1, [], [])
     ((which, code),) = broken
     assert which is box
     assert os.strerror(code) == "Broken pipe"
+
+
+def test_pump_stops_when_it_has_sent_enough(pair):
+    """With signed segments an octet takes forty times as long: the clock is looked at in between."""
+    ours, _ = pair
+    full, more, last = boxes = [Outbox(ours.fileno()) for _ in range(3)]
+    for box in boxes:
+        box.push(KEEPALIVE * 10)
+    assert pump(boxes, 1000, 191) == (2, [], [], [])
+    assert [box.pending() for box in boxes] == [False, False, True]
+    assert pump(boxes, 1000, 1) == (3, [], [], [])
+    assert [box.bytes_sent for box in (full, more, last)] == [190, 190, 190]
 
 
 def test_many_control_messages(pair):
@@ -275,7 +287,7 @@ def test_many_control_messages(pair):
         box.push(KEEPALIVE)
     stream = b""
     while box.pending():
-        pump([box], 10)
+        pump([box], 10, 1 << 20)
         stream += theirs.recv(1 << 16)
         box.blocked = False
     assert [kind for kind, _ in decode_stream(stream)] == [4] * 500

@@ -236,6 +236,30 @@ def test_a_fault_with_one_connection_leaves_the_others_their_turn(bench):
     assert bench.turn() == [("good", 1)]
 
 
+@pytest.mark.parametrize("start", [0, 5, 39])
+@pytest.mark.parametrize("at_once", [1, 7, 100])
+def test_sending_comes_to_everybody_once(bench, monkeypatch, at_once, start):
+    """However many the pump comes to, and wherever the round begins; late, it goes on there."""
+    seen = []
+
+    def pump(batch, room, most):
+        now = batch[:at_once]
+        seen.extend(now)
+        bench.now += 1.0
+        return len(now), [], [], []
+
+    monkeypatch.setattr("rs.transport.pump", pump)
+    bench.transport._outboxes = list(range(40))
+    everybody = [*range(start, 40), *range(start)]
+    bench.transport._next_send = start
+    assert not bench.transport._send(deadline=1000.0)
+    assert seen == everybody
+    seen.clear()
+    while len(seen) < 40:
+        assert bench.transport._send(deadline=0.0)
+    assert seen[:40] == everybody
+
+
 def reset(sock):
     """Close a TCP connection by a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

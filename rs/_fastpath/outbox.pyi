@@ -50,9 +50,10 @@ class Outbox:
         """Leave every group."""
 
 def pump(
-    outboxes: list[Outbox], room: int
-) -> tuple[list[Outbox], list[Outbox], list[tuple[Outbox, int]]]:
-    """Send from each outbox that has something and is not blocked; return (busy, blocked, broken).
+    outboxes: list[Outbox], room: int, most: int
+) -> tuple[int, list[Outbox], list[Outbox], list[tuple[Outbox, int]]]:
+    """Send from each outbox that has something and is not blocked, until `most` octets are sent.
 
-    `busy` has more to send now; `blocked` became so in this call; `broken` is [(outbox, errno)].
+    Up to about `room` of each. Returns (seen, busy, blocked, broken): how many outboxes it came to;
+    which of these have more to send now, became blocked in this call, are broken, with errno.
     """

@@ -281,23 +281,31 @@ cdef class Outbox:
         self.control.clear()
 
 
-def pump(list outboxes, uint64_t room):
-    """Send from each outbox that has something and is not blocked; return (busy, blocked, broken).
+def pump(list outboxes, uint64_t room, uint64_t most):
+    """Send from each outbox that has something and is not blocked, until `most` octets are sent.
 
-    `busy` has more to send now; `blocked` became so in this call; `broken` is [(outbox, errno)].
+    Returns (seen, busy, blocked, broken): how many outboxes it came to; which of these have more to
+    send now, became blocked in this call, are broken, as [(outbox, errno)].
     """
     cdef Outbox o
+    cdef uint64_t before, sent = 0
+    cdef uint32_t seen = 0
     busy = []
     blocked = []
     broken = []
     for o in outboxes:
+        if sent >= most:
+            break
+        seen += 1
         if o.blocked or not o._pending():
             continue
+        before = o.bytes_sent
         error = o._send(room)
+        sent += o.bytes_sent - before
         if error:
             broken.append((o, error))
         elif o.blocked:
             blocked.append(o)
         elif o._pending():
             busy.append(o)
-    return busy, blocked, broken
+    return seen, busy, blocked, broken
