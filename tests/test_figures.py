@@ -386,7 +386,7 @@ class Sessions:
 
 @pytest.mark.parametrize(
     ("met_at", "last", "limit", "end"),
-    [(30, 30, 60, "goal"), (99, 99, 60, "late"), (99, 5, 60, "silent"), (99, 50, 60, "late")],
+    [(30, 30, 60, "goal"), (99, 99, 60, "late"), (99, 5, 60, "silent"), (99, 40, 60, "late")],
 )
 def test_a_phase_ends_by_its_goal_by_silence_or_by_time(
     monkeypatch: pytest.MonkeyPatch, met_at: float, last: float, limit: float, end: str

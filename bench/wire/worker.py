@@ -43,8 +43,11 @@ from rs._fastpath.load import (
     LoadClient,
 )
 
-GIVE_UP_S = 20.0
-"""A phase in which nothing has come for so long will not be completed."""
+GIVE_UP_S = 35.0
+"""A phase in which nothing has come for so long will not be completed.
+
+Our KEEPALIVEs, one each 30 s, have woken daemons that had stopped.
+"""
 SETTLE_S = 0.3
 """After convergence, nothing may change for so long."""
 
