@@ -41,6 +41,7 @@ class Withheld(IntEnum):
     LIMIT = 19
     TOO_LONG = 20
     FULL = 21
+    EXTENDED_NEXT_HOP = 22
 
 
 ARS_CODES = 64

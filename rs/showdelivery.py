@@ -58,8 +58,10 @@ WORDS = {
     Withheld.NOT_BEST: "only the best path is announced, and that one is withheld",
     Withheld.SAME_AS: "add_path_send: a better one of the same neighboring AS is sent",
     Withheld.NOT_EQUAL: "add_path_send: it is not as good as the best",
-    Withheld.TOO_LONG: "no message can hold it",
+    Withheld.TOO_LONG: "no message of the session can hold it",
     Withheld.FULL: "the prefix has too many different forms",
+    Withheld.EXTENDED_NEXT_HOP: "its next hop is an IPv6 address, which the neighbor has not "
+    "agreed to for IPv4 (RFC 8950)",
 }
 """Those that need nothing else to be said; `Recipient` has the others."""
 

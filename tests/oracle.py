@@ -63,6 +63,7 @@ class Oracle(ReferenceRouter):
         """Our own address where it replaces the next hop, by member and family."""
         self.many: dict[int, tuple[Family, ...]] = {}
         """Families in which a member gets several paths (RFC 7911)."""
+        self.speakers: dict[int, Speaker] = {}
         self.asked: dict[int, int] = {}
         """How many paths of a prefix a member wants at most (PATHS-LIMIT), 0 for any number."""
         self.policies: dict[str, Any] = {}
@@ -117,7 +118,12 @@ class Oracle(ReferenceRouter):
             many = family in self.many.get(member.index, ())
             if not many and member.kind is not export.Kind.RS_CLIENT:
                 ranked = ranked[:1]  # the best path or nothing
-            ranked = [p for p in ranked if judged[id(p)].accepted]
+            ranked = [
+                p
+                for p in ranked
+                if judged[id(p)].accepted
+                and self.obstacle(prefix, p, judged[id(p)], member, options) is None
+            ]
             if many:
                 choice = export.Choice(in_family(neighbor.add_path_send, family).value)
                 limits = in_family(neighbor.add_path_limit, family), self.asked.get(member.index, 0)
@@ -134,6 +140,22 @@ class Oracle(ReferenceRouter):
                     for attrs, verdict in sent
                 ]
         return found
+
+    def obstacle(
+        self, prefix: str, path: Any, verdict: policy.Verdict, member: Any, options: Any
+    ) -> Withheld | None:
+        """Why no message can bring a path to a member that may have it."""
+        family = codec.family_of(prefix)
+        speaker = self.speakers[member.index]
+        wide = family is V4 and ":" in path.attrs["next_hop"]
+        if not wide and about(path.attrs) + 400 <= speaker.max_len:
+            return None  # whatever is added on the way
+        if not export.eligible(path, member, options):
+            return None
+        attrs = self.output(path, member, family, options)
+        attrs = self.edited(attrs, verdict, internal=member.kind.internal)
+        many = family in self.many.get(member.index, ())
+        return obstacle(speaker, prefix, attrs, addpath=many)
 
     def reasons(
         self, prefix: str, ranked: Sequence[Any], index: int
@@ -155,11 +177,17 @@ class Oracle(ReferenceRouter):
                 why.add(Withheld.POLICY)
             if neighbor.lacks_export_policy:
                 why.add(Withheld.NO_EXPORT_POLICY)
-            if single and place and not why:
+            if why:
+                found[path.peer, path.path_id] = why
+                continue
+            verdict = self.verdict(prefix, path, index)
+            if found_one := self.obstacle(prefix, path, verdict, member, options):
+                why.add(found_one)
+            if single and place:
                 why.add(Withheld.BETTER_PATH if given else Withheld.NOT_BEST)
-            elif not why and not several and given:
+            elif not several and given:
                 why.add(Withheld.BETTER_PATH)
-            elif not why and several:
+            elif several:
                 choice = export.Choice(in_family(neighbor.add_path_send, family).value)
                 limits = in_family(neighbor.add_path_limit, family), self.asked.get(index, 0)
                 limit = min(filter(None, limits), default=0)
@@ -263,9 +291,20 @@ def message_len(prefix: str, attrs: Attrs, *, as4: bool) -> int:
     return n if classic else n + 3 + 5 + len(codec.encode_next_hop(attrs))
 
 
-def deliverable(speaker: Speaker, prefix: str, attrs: Attrs) -> bool:
-    """Whether a route can be put into a message that this speaker understands."""
+def about(attrs: Attrs) -> int:
+    """Octets of a message with these attributes, or a little less than so many."""
+    n = 200 + sum(8 + len(value) for _, _, value in attrs.get("unknown", ()))
+    n += sum(10 * len(asns) for _, asns in attrs.get("as_path", ()))
+    sizes = {"communities": 4, "ext_communities": 8, "large_communities": 12, "cluster_list": 4}
+    return n + sum(size * len(attrs.get(key, ())) for key, size in sizes.items())
+
+
+def obstacle(
+    speaker: Speaker, prefix: str, attrs: Attrs, *, addpath: bool = False
+) -> Withheld | None:
+    """Why a route cannot be put into a message that this speaker understands."""
     v6_hop = codec.family_of(prefix) is V4 and ":" in attrs["next_hop"]
     if v6_hop and not speaker.extended_next_hop:
-        return False
-    return message_len(prefix, attrs, as4=speaker.four_octet_as) <= speaker.max_len
+        return Withheld.EXTENDED_NEXT_HOP
+    n = message_len(prefix, attrs, as4=speaker.four_octet_as) + 4 * addpath
+    return Withheld.TOO_LONG if n > speaker.max_len else None

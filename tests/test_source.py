@@ -125,7 +125,7 @@ def test_the_fast_path_knows_nothing_above_it() -> None:
 
 
 CIMPORTS = """
-adjout: arena control decide edits orr paths rewrite rib sets terms types
+adjout: arena control decide edits encode orr paths rewrite rib sets terms types
 arena:
 asnset:
 aspa: roa types wire

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from rs._fastpath.arena cimport blob_t
 from rs._fastpath.control cimport MAX_PARTS
+from rs._fastpath.encode cimport Encoder
 from rs._fastpath.orr cimport Vantage
 from rs._fastpath.paths cimport path_t
 from rs._fastpath.rewrite cimport Program, Rewriter
@@ -45,6 +46,7 @@ cdef enum withheld_t:
     W_LIMIT = 19                # with ADD-PATH: it is due as many as it may have
     W_TOO_LONG = 20             # no message can hold it
     W_FULL = 21                 # LIST_MAX
+    W_EXTENDED_NEXT_HOP = 22    # IPv6 next hop for IPv4, to a peer without RFC 8950
 
 # Members of set_h have the prefix with attributes attrs_h. 8 B. Both references are owned.
 cdef struct entry_t:
@@ -82,9 +84,20 @@ cdef class AdjOut:
     cdef uint64_t remaining[1024]   # scratch
     # Scratch: how many paths a member has so far, a bitmap for each binary digit; then who is full.
     cdef uint64_t *have
+    cdef readonly list encoders     # of the groups with members: what their messages can hold
+    cdef uint32_t at_h              # prefix that is evaluated
+    cdef bint some_unfit            # not all of those given the path at hand can be sent it
+    cdef uint64_t unfit[1024]
+    cdef uint64_t *narrowed         # prefixes that somebody could not be sent, a bit each; or NULL
+    cdef uint32_t narrowed_words
+    cdef dict looked                # while somebody asks (withheld.pyx): path -> W_* for look_slot
+    cdef uint32_t look_slot
 
     cdef uint32_t _edited(self, uint32_t form_h) except? 0
     cdef bint _passes(self, uint32_t h, const path_t *p) except -1
+    cdef uint32_t _narrow(self, uint32_t attrs_h, uint32_t set_h,
+                          uint32_t path_h) except? 0xFFFFFFFF
+    cdef int _lose(self, const uint64_t *bits, uint32_t path_h, uint32_t why) except -1
     cdef int evaluate(self, uint32_t h) except -1
     cdef int store(self, uint32_t h) except -1
     cdef void release(self, uint32_t pos, uint32_t end) noexcept nogil

@@ -2,6 +2,7 @@
 
 from typing import Self, final
 
+from rs._fastpath.encode import Encoder
 from rs._fastpath.orr import Vantage
 from rs._fastpath.rewrite import Program, Rewriter
 from rs._fastpath.rib import Rib, Table
@@ -47,6 +48,9 @@ class AdjOut:
     @property
     def max_paths(self) -> int:
         """Of these at most so many, 0 = all."""
+    @property
+    def encoders(self) -> list[Encoder]:
+        """Of the groups with members: what their messages can hold."""
     @property
     def prefixes(self) -> int:
         """Prefixes that somebody has."""

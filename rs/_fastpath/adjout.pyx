@@ -4,7 +4,9 @@ In: a prefix whose paths have changed. Out: the list of (attributes to send, mem
 now, beside the list that was sent last. The walk over the ranked paths is the whole export: each
 path takes from the members that remain those it may reach (RFC 7947 2.3.2). Split horizon,
 exclusion, and the next best path for whom the best is not (path hiding) are all this walk. Plain
-BGP and reflectors send the best path or nothing (RFC 4271 9.1.3, RFC 4456 6).
+BGP and reflectors send the best path or nothing (RFC 4271 9.1.3, RFC 4456 6). A form that the
+messages of some members cannot hold (RFC 8654 4), or with a next hop that they do not understand
+(RFC 8950), is not for them: such attributes are rare, and only they are looked at.
 
 What a path gives is split once more where its communities ask for other attributes towards some
 members (parts of the set, control.pyx): prepending, NO_EXPORT. Each part goes out in a form of its
@@ -35,6 +37,7 @@ from rs._fastpath.decide cimport (
     is_last_choice,
 )
 from rs._fastpath.edits cimport CHAIN_EXTERNAL
+from rs._fastpath.encode cimport LONG_ATTRS, NO_ROOM, Encoder
 from rs._fastpath.orr cimport Vantage
 from rs._fastpath.rewrite cimport (
     PROG_EBGP,
@@ -64,7 +67,9 @@ from rs._fastpath.stamp cimport check_abi
 from rs._fastpath.terms cimport Terms, route_t
 from rs._fastpath.types cimport (
     AS_COMPILED,
+    AS_HAS_NEXT_HOP,
     AS_HAS_OTC,
+    FAM_IPV4,
     T_GSHUT,
     T_INFORM,
     T_NO_EXPORT,
@@ -103,6 +108,7 @@ cdef class AdjOut:
         if self.have == NULL or self.fresh_ids == NULL:
             raise MemoryError
         self.rib = rib
+        self.encoders = []
         self.vantage = vantage
         self.policy = policy
         self.table = rib.tables[family]
@@ -131,6 +137,7 @@ cdef class AdjOut:
         free(self.fresh)
         free(self.fresh_ids)
         free(self.have)
+        free(self.narrowed)
         blob_free_all(&self.lists)
 
     cdef void release(self, uint32_t pos, uint32_t end) noexcept nogil:
@@ -167,6 +174,10 @@ cdef class AdjOut:
         """
         cdef entry_t *e = self.get(h, n)
         if h <= self.filled:
+            # Who reads it now may be somebody who can be sent what others could not.
+            if (h >> 6 < self.narrowed_words and (self.narrowed[h >> 6] >> (h & 63)) & 1
+                    and self.table.dests[h].n_paths):
+                self.table.mark(h)
             return e
         self.filled = h
         if n[0] == 0 and self.table.dests[h].n_paths and not self.table.dests[h].flags & DEST_DIRTY:
@@ -179,11 +190,19 @@ cdef class AdjOut:
         """Add an entry, with what an export policy changes in its attributes."""
         cdef entry_t *p
         cdef uint32_t *ids
+        cdef attrset_t *s
         if self.chain:
             attrs_h = self._edited(attrs_h)
             if attrs_h == 0:
+                self._lose(self.rib.sets.bits(set_h), path_id, W_TOO_LONG)
                 self.rib.sets.unref(set_h)
                 return 0            # no message could hold it
+        s = self.rib.attrs.at(attrs_h)
+        if s.wire_len > LONG_ATTRS or (
+                self.table.family == FAM_IPV4 and not s.flags & AS_HAS_NEXT_HOP):
+            set_h = self._narrow(attrs_h, set_h, path_id)
+            if set_h == SET_NONE:
+                return 0
         if self.n_fresh == self.fresh_cap:
             p = <entry_t *>realloc(self.fresh, <uint64_t>self.fresh_cap * 2 * sizeof(entry_t))
             if p == NULL:
@@ -198,6 +217,56 @@ cdef class AdjOut:
         self.fresh[self.n_fresh].attrs_h = attrs_h
         self.fresh[self.n_fresh].set_h = set_h
         self.n_fresh += 1
+        return 0
+
+    cdef uint32_t _narrow(self, uint32_t attrs_h, uint32_t set_h,
+                          uint32_t path_h) except? 0xFFFFFFFF:
+        """Leave of a set those whose messages can hold a form: a reference for a reference."""
+        cdef uint32_t words = self.rib.sets.words
+        cdef uint32_t why, i
+        cdef uint64_t some, all_lost = 0
+        cdef uint64_t bits[1024]
+        cdef uint64_t lost[1024]
+        cdef Encoder encoder
+        memcpy(bits, self.rib.sets.bits(set_h), words * 8)
+        for encoder in self.encoders:
+            why = encoder.refuses(attrs_h, self.at_h)
+            if why == 0:
+                continue
+            some = 0
+            for i in range(words):
+                lost[i] = bits[i] & encoder.members[i]
+                bits[i] &= ~lost[i]
+                some |= lost[i]
+            if some:
+                all_lost |= some
+                self._lose(lost, path_h, W_TOO_LONG if why == NO_ROOM else W_EXTENDED_NEXT_HOP)
+        if all_lost == 0:
+            return set_h
+        self.rib.sets.unref(set_h)
+        return self.rib.sets.intern(bits)
+
+    cdef int _lose(self, const uint64_t *bits, uint32_t path_h, uint32_t why) except -1:
+        """Note that these members cannot be sent the path at hand."""
+        cdef uint32_t words = self.rib.sets.words
+        cdef uint32_t i = self.at_h >> 6, n
+        cdef uint64_t *p
+        if i >= self.narrowed_words:
+            n = i + (i >> 1) + 64
+            p = <uint64_t *>realloc(self.narrowed, <uint64_t>n * 8)
+            if p == NULL:
+                raise MemoryError
+            memset(p + self.narrowed_words, 0, <uint64_t>(n - self.narrowed_words) * 8)
+            self.narrowed = p
+            self.narrowed_words = n
+        self.narrowed[i] |= <uint64_t>1 << (self.at_h & 63)
+        if not self.some_unfit:
+            memset(self.unfit, 0, words * 8)
+            self.some_unfit = True
+        for i in range(words):
+            self.unfit[i] |= bits[i]
+        if self.looked is not None and bits[self.look_slot >> 6] >> (self.look_slot & 63) & 1:
+            self.looked[path_h] = why
         return 0
 
     cdef uint32_t _barred(self, uint32_t slot, uint32_t attrs_h) noexcept nogil:
@@ -359,6 +428,10 @@ cdef class AdjOut:
         cdef uint64_t give[1024]
         cdef bint first = True
         self.n_fresh = 0
+        self.at_h = h
+        self.some_unfit = False
+        if h >> 6 < self.narrowed_words:
+            self.narrowed[h >> 6] &= ~(<uint64_t>1 << (h & 63))
         if self.table.dests[h].flags & DEST_UNRANKED:
             self.table.rank(h)
         if self.addpath:
@@ -389,6 +462,10 @@ cdef class AdjOut:
                     for i in range(words):
                         self.remaining[i] = ~bits[i]
                     self._give(p, set_h, path_h)
+                    if self.some_unfit:
+                        self.some_unfit = False
+                        for i in range(words):
+                            self.remaining[i] |= self.unfit[i]
                 elif not self.next_best:
                     break
                 continue
@@ -403,6 +480,9 @@ cdef class AdjOut:
                 continue
             set_h = self.rib.sets.intern(give)
             self._give(p, set_h, path_h)
+            if self.some_unfit:
+                self.some_unfit = False
+                and_not(give, self.unfit, words)
             any_left = 0
             for i in range(words):
                 self.remaining[i] &= ~give[i]
@@ -455,10 +535,13 @@ cdef class AdjOut:
                     any_left |= give[i]
                 if any_left == 0:
                     continue
-                if self.max_paths:
-                    self._count_paths(give)
                 set_h = self.rib.sets.intern(give)
             self._give(p, set_h, path_h)
+            if self.some_unfit:
+                self.some_unfit = False
+                and_not(give, self.unfit, words)
+            if self.max_paths:
+                self._count_paths(give)
         return 0
 
     cdef uint32_t _first_as(self, uint32_t path_h) noexcept nogil:

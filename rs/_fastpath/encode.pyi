@@ -22,7 +22,7 @@ class Encoder:
     ) -> Self: ...
     @property
     def too_long(self) -> int:
-        """Announcements whose attributes fit no message."""
+        """Announcements that were due and fit no message: few, as the Adj-RIB-Out asks before."""
     def encode_all(
         self, log: Log, attrs_h: int, set_h: int, prefixes: list[int], ids: list[int] | None = None
     ) -> None:

@@ -83,6 +83,25 @@ cdef class Encoder:
     def __dealloc__(self):
         free(self.scratch)
 
+    cdef uint32_t refuses(self, uint32_t attrs_h, uint32_t h) noexcept nogil:
+        """Why no message of these peers can announce a prefix with these attributes; 0 if one can.
+
+        Only attributes above LONG_ATTRS, or of an IPv4 prefix without NEXT_HOP, need be asked for.
+        """
+        cdef attrset_t *s = self.attrs.at(attrs_h)
+        cdef nexthop_t *hop = self.attrs.hop(attrs_h)
+        cdef bint classic = self.e.family == FAM_IPV4 and s.flags & AS_HAS_NEXT_HOP
+        cdef uint32_t n = s.wire_len
+        if (self.e.family == FAM_IPV4 and not classic and not self.e.ext_next_hop
+                and hop.len != 4):
+            return NO_NEXT_HOP_FORM
+        if not self.e.as4:
+            n = two_octet(self.attrs.wire(attrs_h), n, self.scratch)
+        n += HEADER_LEN + 4 + nlri_len(self.trie, h, self.e.addpath)
+        if not classic:
+            n += 3 + 5 + hop.len
+        return NO_ROOM if n > self.e.max_len else FITS
+
     cdef int announce(self, Log log, uint32_t attrs_h, uint32_t set_h, const uint32_t *prefixes,
                       const uint32_t *ids, uint32_t n) except -1:
         """Log announcements of `n` prefixes with one attribute set.

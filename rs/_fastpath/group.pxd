@@ -85,4 +85,5 @@ cdef class Group:
     cdef int _drain(self, Log log, bint everybody) except -1
     cdef int _drop_readers(self, Log log, chunk_t *chunk) except -1
     cdef int _note_ahead(self, uint32_t chunks) except -1
+    cdef int _list_member(self, uint32_t slot) except -1
     cdef int _forget_noted(self) except -1

@@ -354,6 +354,7 @@ cdef class Member:
         self.group.log.close_cursor(&self.cur)
         self.state = MEMBER_GONE
         self.group.members.remove(self)
+        self.group._list_member(self.slot)
         if not self.group.members:
             self.group._forget_noted()
 
@@ -424,16 +425,22 @@ cdef class Group:
     cdef int _drain(self, Log log, bint everybody) except -1:
         """Encode what `buckets` holds into a log; `everybody`: for the one reader of that log."""
         cdef Buckets b = self.buckets
-        cdef uint32_t i, k, n, set_h
+        cdef uint32_t i, j, k, n, set_h
         cdef const uint32_t *prefixes
         cdef const uint32_t *ids
         cdef const uint64_t *turn = b.arrange()
+        cdef uint64_t refused = self.encoder.too_long
         for k in range(b.n_buckets):
             i = <uint32_t>turn[k]
             prefixes = b.prefixes(i, &n, &ids)
             set_h = SET_ALL if everybody else b.buckets[i].set_h
             if b.buckets[i].attrs_h:
                 self.encoder.announce(log, b.buckets[i].attrs_h, set_h, prefixes, ids, n)
+                if self.encoder.too_long != refused:
+                    # Meant for whom this group is too narrow, before anybody of it was there.
+                    refused = self.encoder.too_long
+                    for j in range(n):
+                        self.table.mark(prefixes[j])
             else:
                 self.encoder.withdraw(log, set_h, prefixes, ids, n)
         b.clear()
@@ -577,6 +584,20 @@ cdef class Group:
             self.table.release_holder()
         return 0
 
+    cdef int _list_member(self, uint32_t slot) except -1:
+        """Bring up to date whether a slot is sent these messages, as the Adj-RIB-Out sees it."""
+        cdef Member m
+        cdef uint64_t bit = <uint64_t>1 << (slot & 63)
+        self.encoder.members[slot >> 6] &= ~bit
+        for m in self.members:
+            if m.slot == slot:
+                self.encoder.members[slot >> 6] |= bit
+        if self.members and self.encoder not in self.adj.encoders:
+            self.adj.encoders.append(self.encoder)
+        elif not self.members and self.encoder in self.adj.encoders:
+            self.adj.encoders.remove(self.encoder)
+        return 0
+
     def _start_walk(self, Member m):
         self.walk.open_cursor(&m.wcur)
         m.state = MEMBER_WALK
@@ -593,6 +614,7 @@ cdef class Group:
         self.log.open_cursor(&(<Member>m).cur)
         self._start_walk(m)
         self.members.append(m)
+        self._list_member(slot)
         return m
 
     def walk_ready(self, double now):
@@ -621,6 +643,7 @@ cdef class Group:
         old._note_all()
         self.log.open_cursor(&m.cur)
         self.members.append(m)
+        self._list_member(slot)
         m._fall_off(None)
         m.resyncs = 0
         m.backlog.stale_paths = old.backlog.stale_paths

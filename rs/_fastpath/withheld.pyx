@@ -11,7 +11,6 @@ Some microseconds a prefix and member; Python objects are made for the answer on
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from rs._fastpath.adjout cimport (
-    LIST_MAX,
     PATHS_EQUAL,
     PATHS_PER_AS,
     W_AS_LOOP,
@@ -28,7 +27,6 @@ from rs._fastpath.adjout cimport (
     W_POLICY,
     W_REJECTED,
     W_SAME_AS,
-    W_TOO_LONG,
     W_UNREACHABLE,
     AdjOut,
     entry_t,
@@ -84,7 +82,12 @@ def sources(AdjOut adj, uint32_t h, uint32_t slot=0):
     cdef entry_t *e
     cdef list out = []
     if places:
-        adj.evaluate(h)
+        adj.looked = {}
+        adj.look_slot = slot
+        try:
+            adj.evaluate(h)
+        finally:
+            adj.looked = None
     e = adj.get(h, &n)
     for i in range(n):
         path_id = adj.ids(e, n)[i] if adj.addpath else 0
@@ -106,15 +109,19 @@ def sources(AdjOut adj, uint32_t h, uint32_t slot=0):
 def verdicts(AdjOut adj, uint32_t h, uint32_t slot):
     """Return (position, W_*) of each path of a prefix for one member, in the order in which paths
     are ranked for it; what cannot be used comes last."""
-    cdef dict places = places_of(adj, h)
+    cdef dict places = places_of(adj, h), looked
     cdef list given = [], before = [], out = []
-    cdef uint32_t i, n_fresh, p_h, path_h, n_passed = 0, first_h, code
+    cdef uint32_t i, p_h, path_h, n_passed = 0, first_h, code
     cdef path_t *p
     if not places:
         return []
-    adj.evaluate(h)
-    n_fresh = adj.n_fresh
-    for i in range(n_fresh):
+    adj.looked = looked = {}
+    adj.look_slot = slot
+    try:
+        adj.evaluate(h)
+    finally:
+        adj.looked = None
+    for i in range(adj.n_fresh):
         if adj.rib.sets.has(adj.fresh[i].set_h, slot):
             given.append(adj.fresh_ids[i])
     adj.drop_fresh()
@@ -129,7 +136,9 @@ def verdicts(AdjOut adj, uint32_t h, uint32_t slot):
             before.append(path_h)
             n_passed += 1
         elif code == 0:
-            if adj.addpath:
+            if path_h in looked:
+                code = looked[path_h]
+            elif adj.addpath:
                 code = crowded_out(adj, path_h, before)
                 if code == 0 and adj.max_paths and n_passed >= adj.max_paths:
                     code = W_LIMIT
@@ -138,8 +147,7 @@ def verdicts(AdjOut adj, uint32_t h, uint32_t slot):
             elif n_passed:
                 code = W_BETTER
             if code == 0:
-                code = W_FULL if n_fresh >= LIST_MAX else W_TOO_LONG
-                n_passed += 1
+                code = W_FULL
         out.append((places.pop(path_h), code))
     # For a group of [[orr]] only what it can reach is ranked.
     for path_h, place in places.items():
