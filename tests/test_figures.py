@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from bench.wire import chart, goals, report
+from bench.wire import chart, goals, report, worker
 from bench.wire.bed import DAEMON
 from bench.wire.figures import FiguresError, read
+from bench.wire.process import Usage
 from bench.wire.scenarios import SCENARIOS
 from bench.wire.worker import Order, Run, half_s
 
@@ -385,16 +386,26 @@ class Sessions:
 
 
 @pytest.mark.parametrize(
-    ("met_at", "last", "limit", "end"),
-    [(30, 30, 60, "goal"), (99, 99, 60, "late"), (99, 5, 60, "silent"), (99, 40, 60, "late")],
+    ("met_at", "last", "share", "end"),
+    [
+        (30, 30, 0, "goal"),
+        (99, 99, 0, "late"),
+        (99, 5, 0, "silent"),
+        (99, 5, 0.05, "silent"),
+        (99, 5, 1, "late"),  # it computes
+        (55, 5, 1, "goal"),
+        (99, 40, 0, "late"),
+    ],
 )
 def test_a_phase_ends_by_its_goal_by_silence_or_by_time(
-    monkeypatch: pytest.MonkeyPatch, met_at: float, last: float, limit: float, end: str
+    monkeypatch: pytest.MonkeyPatch, met_at: float, last: float, share: float, end: str
 ) -> None:
     sessions = Sessions(met_at, last)
     monkeypatch.setattr("bench.wire.worker.time.monotonic", lambda: sessions.time)
+    monkeypatch.setattr(worker, "usage", lambda _: Usage(0, 0, share * sessions.time, 0.0))
     one = Run.__new__(Run)
-    vars(one).update(client=sessions, phase_s=limit)
+    order = Order("W12", 1.0, DAEMON, 179, 1, False, False, False)
+    vars(one).update(client=sessions, order=order, phase_s=60.0)
     assert one._until(0) == end
 
 

@@ -44,10 +44,12 @@ from rs._fastpath.load import (
 )
 
 GIVE_UP_S = 35.0
-"""A phase in which nothing has come for so long will not be completed.
+"""A phase in which an idle daemon has sent nothing for so long will not be completed.
 
 Our KEEPALIVEs, one each 30 s, have woken daemons that had stopped.
 """
+IDLE_SHARE = 0.1
+"""Whoever uses less of a core than this is idle."""
 SETTLE_S = 0.3
 """After convergence, nothing may change for so long."""
 
@@ -243,12 +245,24 @@ class Run:
     def _until(self, goal: int) -> str:
         """Run to the goal, or until the time is over or nothing comes any more: which of them."""
         deadline = time.monotonic() + self.phase_s
-        begun = self.client.now()
+        heard, cpu = self.client.now(), -1.0
         while time.monotonic() < deadline:
             if self.client.run(goal, 1.0):
                 return "goal"
-            if self.client.now() - max(self.client.last_update, begun) > GIVE_UP_S * 1e9:
-                return "silent"
+            heard = max(self.client.last_update, heard)
+            silence = (self.client.now() - heard) / 1e9
+            if silence < GIVE_UP_S / 5:
+                cpu = -1.0
+            elif cpu < 0:
+                # Looked at only in silence: it takes time that the client needs.
+                cpu, since = usage(self.order.pid).cpu, self.client.now()
+            elif silence > GIVE_UP_S:
+                idle = (usage(self.order.pid).cpu - cpu) * 1e9 < IDLE_SHARE * (
+                    self.client.now() - since
+                )
+                if idle:
+                    return "silent"
+                heard = self.client.now()
         return "late"
 
     def _drop(self) -> int:
