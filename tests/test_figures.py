@@ -300,7 +300,7 @@ def test_slices_and_memory_a_path_are_judged(tmp_path: Path) -> None:
 
 def cut(seconds: float) -> dict[str, Any]:
     """A phase that was ended while members still waited."""
-    return phase("load", None, beyond_s=seconds)
+    return phase("load", None, beyond_s=seconds, wrong_next_hop=7)
 
 
 def test_who_is_cut_off_is_behind_by_at_least_that(tmp_path: Path) -> None:

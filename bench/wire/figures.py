@@ -110,6 +110,8 @@ class Cell:
         judged = max(row["judged"] for row in self.rows)
         ended = [row["beyond_s"] for row in self.rows if row.get("beyond_s")]
         if ended:
+            # What is missing has no next hop either: there is nothing wrong about it yet.
+            said = [words for words in said if not words.startswith("wrong next hop")]
             runs = (
                 "" if len(ended) == len(self.rows) else f" in {len(ended)} of {len(self.rows)} runs"
             )
