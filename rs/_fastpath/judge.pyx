@@ -39,6 +39,7 @@ cdef enum:
     BATCH = 512             # NLRI looked up at a time
     MEMO_SPAN = 4096        # octets of NLRI in the longest span that is remembered
     MEMO_SLOTS = 1 << 21
+    WARM_MOST = 65536       # octets of bitmaps; of larger ones a read touches a small part
 
 
 cdef inline uint64_t mix(uint64_t x) noexcept nogil:
@@ -332,7 +333,7 @@ cdef class Universe:
         prefixes come in no order, so that each look would wait by itself.
         """
         cdef size_t at = 0, size = self.n_words * sizeof(word_t)
-        if size > 2 * octets:
+        if size > WARM_MOST or size > 2 * octets:
             return
         while at < size:
             __builtin_prefetch(<const uint8_t *>h.words + at, 1)
