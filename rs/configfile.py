@@ -86,7 +86,9 @@ def _values(
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in keys:
-            known = _elsewhere(name, model) or suggestion(name, frozenset(keys) - without)
+            known = suggestion(name, frozenset(keys) - without)
+            if not known.startswith("did you mean"):
+                known = _elsewhere(name, model) or known
             if name == "include":
                 known = "include stands at the top of the file, before the first table"
             faults.add(source, (*where, name), f"unknown key; {known}")

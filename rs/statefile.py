@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ EVERY = 30.0
 
 def write(path: str, neighbors: Iterable[str], now: float) -> None:
     """Write the state; OSError if that cannot be done. `now`: seconds since 1970."""
-    state = {"written": round(now, 3), "neighbors": sorted(neighbors)}
+    state = {"written": math.floor(now * 1000) / 1000, "neighbors": sorted(neighbors)}
     new = Path(f"{path}.new")
     new.write_text(json.dumps(state) + "\n")
     new.replace(path)

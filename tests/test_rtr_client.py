@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from rs import rtr, sockopts
-from rs.rtr_client import CacheConfig, Pace, RtrClient
+from rs.rtr_client import READ_LEN, CacheConfig, Pace, RtrClient
 
 from . import rtrkit as kit
 from .rtrcache import LIMITS, FakeCache, Rig, rig
@@ -414,12 +414,14 @@ def test_a_hundred_thousand_records_come_and_go_in_slices():
         cache = await FakeCache([A]).start()
         async with rig() as r:
             spent: list[float] = []
+            pieces: list[int] = []
 
             def timed(function):
                 def wrapper(*args):
                     began = time.thread_time()
                     result = function(*args)
                     spent.append(time.thread_time() - began)
+                    pieces.extend(len(arg) for arg in args if isinstance(arg, bytes))
                     return result
 
                 return wrapper
@@ -441,8 +443,10 @@ def test_a_hundred_thousand_records_come_and_go_in_slices():
             calls = r.take()
             assert max(len(call[0]) for call in calls) <= 1000
             assert len({key for call in calls for key in call[0]}) == len(vrps) + 1
+            # Its length follows from these: time itself depends on what else the machine does.
+            assert max(pieces) <= READ_LEN
+            assert len(spent) > 100
             print(f"longest slice {max(spent) * 1000:.2f} ms of {len(spent)}")
-            assert max(spent) < 0.005
         await cache.stop()
 
     try:

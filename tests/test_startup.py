@@ -155,6 +155,9 @@ def test_a_file_comes_back(tmp_path):
     statefile.write(path, [B, A], 100.0)
     assert statefile.read(path, 110.0, 120) == Before(frozenset({A, B}))
     assert statefile.read(path, 99.0, 120) is None, "of the future"
+    statefile.write(path, [A], 100.0006)
+    assert statefile.read(path, 100.0006, 120) is not None, "what is left of a second is no future"
+    statefile.write(path, [B, A], 100.0)
     assert statefile.read(path, 300.0, 120) is None, "so long nobody has kept our routes"
     statefile.remove(path)
     statefile.remove(path)
