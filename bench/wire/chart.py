@@ -9,6 +9,7 @@ a tick its 99th percentile. Needs matplotlib, which is in the dependency group `
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ def draw(figures: Figures, file: Path) -> None:
         "svg.hashsalt": "rs",
         # Text as text: a tenth of the size, and it can be searched.
         "svg.fonttype": "none",
+        "font.sans-serif": ["DejaVu Sans"],
     }
     with mpl.rc_context(style):
         picture, axes = plt.subplots(
@@ -82,6 +84,14 @@ def draw(figures: Figures, file: Path) -> None:
         metadata = {"Date": None} if file.suffix == ".svg" else None
         picture.savefig(file, metadata=metadata, dpi=110)
         plt.close(picture)
+    if file.suffix == ".svg":
+        file.write_text(_smaller(file.read_text()))
+
+
+def _smaller(svg: str) -> str:
+    """Leave out the indentation, and of coordinates what is below a hundredth of a point."""
+    svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), svg)
+    return re.sub(r"\n\s+", "\n", svg)
 
 
 def _title(figures: Figures) -> str:
