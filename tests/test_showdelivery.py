@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import orjson
 import pytest
 
 import rs
@@ -16,58 +15,24 @@ from rs.reasons import Withheld
 from rs.show import parse_target
 from rs.showdelivery import WORDS, withheld_label
 from rs.startup import Before
-from tests.routerkit import ROUTER, Lab, communities, config_text, large_communities
+from tests.deliverykit import (
+    I1,
+    I2,
+    PLAIN,
+    REFLECTOR,
+    A,
+    B,
+    C,
+    P,
+    keys,
+    lab_of,
+    look,
+    only,
+    three,
+    withheld,
+)
+from tests.routerkit import Lab, communities, large_communities
 from tests.updatekit import OPTIONAL, TRANSITIVE, attr
-
-A, B, C, I1, I2 = "10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.8", "10.1.0.9"
-P = "20.0.0.0/8"
-REFLECTOR = ROUTER.replace("[router]\n", '[router]\nrole = "route-reflector"\n')
-PLAIN = "\nroute_server_client = false\nrequire_policy = false"
-
-
-def keys(address: str, asn: int, more: str = "") -> str:
-    return f'address = "{address}"\nasn = {asn}\n{more}'
-
-
-def lab_of(tmp_path, *neighbors: str, head: str = ROUTER, more: str = "", **options) -> Lab:
-    return Lab(tmp_path, config_text(*neighbors, head=head) + more, **options)
-
-
-def look(lab, to, prefix=P):
-    """What is said of a prefix and of each of its paths, by the neighbor that it is of."""
-    (found,) = orjson.loads(
-        orjson.dumps(
-            showroutes.route(
-                lab.router, parse_target(prefix), "exact", lab.time, names=False, to=lab.peer(to)
-            )
-        )
-    )
-    return found["to"], {path["neighbor"]: path["to"] for path in found["paths"]}
-
-
-def only(lab, to, prefix=P):
-    """What is said of the only path; the same is said of the prefix."""
-    route, paths = look(lab, to, prefix)
-    ((_, path),) = paths.items()
-    assert (route["neighbor"], route["state"], route["reason"]) == (
-        to,
-        path["state"],
-        path["reason"],
-    )
-    assert route["why"] == path["why"]
-    return path
-
-
-def withheld(lab, to, reason, prefix=P):
-    found = only(lab, to, prefix)
-    assert (found["state"], found["reason"]) == ("withheld", reason), found
-    return found
-
-
-def three(tmp_path, *, more="", head=ROUTER) -> Lab:
-    lab = lab_of(tmp_path, f"{A} 65001", f"{B} 65002", f"{C} 65003", head=head, more=more)
-    lab.up(A, B, C)
-    return lab
 
 
 class TestNumbers:
@@ -625,90 +590,3 @@ class TestOnItsWay:
         assert paths[B]["state"] == "withdrawing"
         assert paths[B]["why"] == f"about to be withdrawn: a better one is due, of {A}"
         assert route["state"] == "waiting"
-
-
-def filler(n: int) -> bytes:
-    """An attribute of so many octets that nobody knows."""
-    return attr(OPTIONAL | TRANSITIVE, 200, bytes(n))
-
-
-class TestTooLong:
-    """What fits no message of a member is not sent to it, and nothing says that it is."""
-
-    def lab(self, tmp_path) -> Lab:
-        lab = lab_of(tmp_path, f"{A} 65001", f"{B} 65002", f"{C} 65003", f"{I1} 65008")
-        lab.up(A, C, I1, extended_message=True)
-        lab.up(B, extended_message=False)
-        return lab
-
-    def stored(self, lab, address) -> tuple[int, int]:
-        """Routes that the Adj-RIB-Out counts for a neighbor, and how many it shows."""
-        peer = lab.peer(address)
-        adj = peer.view(Family.IPV4_UNICAST).adj
-        walk = showroutes.RoutesWalk(lab.router, "advertised", peer=peer)
-        shown = sum(len(items) for items in iter(lambda: walk.step(lambda: False), None))
-        return adj.advertised(peer.slot), shown
-
-    def test_the_adj_rib_out_knows(self, tmp_path):
-        lab = self.lab(tmp_path)
-        lab.announce(A, P, more=filler(5000))
-        lab.announce(A, "21.0.0.0/8")
-        lab.settle()
-        assert withheld(lab, B, "too-long")["why"] == "no message of the session can hold it"
-        assert only(lab, C)["state"] == "sent"
-        assert (self.stored(lab, B), self.stored(lab, C)) == ((1, 1), (2, 2))
-        (found,) = showroutes.route(lab.router, parse_target(P), "exact", 0, names=True)
-        assert (found["advertised_to"], found["paths"][0]["members"]) == (2, [C, I1])
-
-    def test_the_next_best_is_sent(self, tmp_path):
-        lab = self.lab(tmp_path)
-        lab.announce(A, P, more=filler(5000))
-        lab.announce(I1, P, path=(65008, 1))
-        lab.settle()
-        route, paths = look(lab, B)
-        assert (route["state"], paths[A]["reason"], paths[I1]["state"]) == (
-            "sent",
-            "too-long",
-            "sent",
-        )
-        assert look(lab, C)[1][I1]["reason"] == "better-path"
-
-    def test_it_grows_and_shrinks(self, tmp_path):
-        lab = self.lab(tmp_path)
-        for more, count in ((b"", 1), (filler(5000), 0), (filler(100), 1), (filler(4050), 0)):
-            lab.announce(A, P, more=more)
-            lab.settle()
-            assert self.stored(lab, B) == (count, count)
-            assert self.stored(lab, C) == (1, 1)
-
-    def test_who_comes_later(self, tmp_path):
-        """Whether it fits is asked again for whoever joins, in the place of another as well."""
-        lab = self.lab(tmp_path)
-        lab.announce(A, P, more=filler(5000))
-        lab.settle()
-        lab.down(C)
-        lab.down(B)
-        lab.settle()
-        lab.up(B, extended_message=True)
-        lab.up(C, extended_message=False)
-        lab.settle()
-        assert only(lab, B)["state"] == "sent"
-        withheld(lab, C, "too-long")
-        assert (self.stored(lab, B), self.stored(lab, C)) == ((1, 1), (0, 0))
-
-    def test_an_ipv6_next_hop_for_ipv4(self, tmp_path):
-        four = "extended_next_hop = true"
-        lab = lab_of(tmp_path, keys(A, 65001, four), keys(B, 65002, four), keys(C, 65003, four))
-        rich = {"extended_next_hop": (Family.IPV4_UNICAST,)}
-        lab.up(A, B, **rich)
-        hop = bytes.fromhex("20010db8" + "00" * 11 + "09")
-        body = b"\0\x01\x01\x10" + hop + b"\0" + bytes((8, 20))
-        attrs = attr(0x40, 1, b"\0") + attr(0x40, 2, b"\x02\x01" + (65001).to_bytes(4))
-        attrs = attr(0x80, 14, body) + attrs
-        lab.feed(A, b"\0\0" + len(attrs).to_bytes(2) + attrs)
-        lab.settle()
-        lab.up(C)
-        lab.settle()
-        assert only(lab, B)["state"] == "sent"
-        assert "RFC 8950" in withheld(lab, C, "extended-next-hop")["why"]
-        assert (self.stored(lab, B), self.stored(lab, C)) == ((1, 1), (0, 0))
