@@ -19,7 +19,7 @@ ASAN    := build/asan
 ASAN_TESTS := $(wildcard $(addprefix tests/test_, differential.py attrs.py decode.py rfc7606.py \
 	trie.py rib.py sets.py export.py group.py encode.py rewrite.py ingest.py exactness.py \
 	filter.py pfxset.py irrload.py roa.py mrt.py recode.py load.py nexthops.py policies.py \
-	policing.py))
+	policing.py showdelivery.py unsendable.py restart_rules.py))
 
 .PHONY: help run test pytest asan asan-build asan-tests build debug lint bench guard annotate wheel clean FORCE
 .DELETE_ON_ERROR:
